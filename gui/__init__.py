@@ -1,0 +1,1 @@
+"""The Qt meter lives here; see README.md for what exists already."""

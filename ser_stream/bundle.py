@@ -1,0 +1,256 @@
+"""One file is one model: an ONNX graph with everything needed to run it in its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ser_stream.errors import BundleError, ConfigError
+from ser_stream.features import MfccExtractor
+from ser_stream.frontend import make_extractor
+from ser_stream.normalizer import (
+    FeatureStatistics,
+    Normalizer,
+    NormalizerConfig,
+    NormalizerState,
+)
+from ser_stream.smoothing import SmoothingConfig
+from ser_stream.types import Float32
+
+METADATA_KEY = "ser_stream"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """A corpus that the weights were trained on, with what its licence asks for."""
+
+    corpus: str
+    licence: str
+    credit: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMeta:
+    """What a model file says about itself.
+
+    Attributes:
+        name: of the model.
+        labels: classes, in the order of the outputs.
+        frontend: name in the registry of front ends.
+        frontend_params: its parameters.
+        sample_rate_hz: rate that the front end expects.
+        window_frames: frames of a window.
+        window_hop_frames: default step between windows.
+        mean: training mean per feature.
+        std: training standard deviation per feature.
+        normalizer: how statistics run.
+        normalizer_state: the state that the network was trained for.
+        temperature: logits are divided by it (Guo et al., ICML 2017).
+        smoothing: defaults for live use.
+        training_data: corpora, licences and credits.
+        licence: of the weights.
+        metrics: results, each with its protocol.
+        recipe: every number of the training run.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    frontend: str
+    frontend_params: dict[str, Any]
+    sample_rate_hz: int
+    window_frames: int
+    window_hop_frames: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
+    normalizer_state: NormalizerState = NormalizerState.RUNNING
+    temperature: float = 1.0
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    training_data: tuple[TrainingData, ...] = ()
+    licence: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise ConfigError(f"labels must be two or more different names, got {self.labels}")
+        if self.window_frames < 1 or self.window_hop_frames < 1:
+            raise ConfigError("window_frames and window_hop_frames must be at least 1")
+        if not self.temperature > 0.0:
+            raise ConfigError(f"temperature must be positive, got {self.temperature}")
+
+    def to_json(self) -> str:
+        """One versioned JSON value, the inverse of `from_json`."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse metadata.
+
+        Raises:
+            BundleError: not JSON, another schema, or a field that is missing or makes no sense.
+        """
+        try:
+            table = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BundleError(f"its metadata is not JSON: {error}") from error
+        if not isinstance(table, dict) or "schema" not in table:
+            raise BundleError("its metadata carries no schema version")
+        schema = table.pop("schema")
+        if schema != SCHEMA:
+            raise BundleError(
+                f"its metadata has schema {schema!r}, this version reads {SCHEMA}; "
+                "export it again with ser-export, or update ser-stream"
+            )
+        try:
+            table["labels"] = tuple(str(label) for label in table["labels"])
+            table["mean"] = tuple(float(v) for v in table["mean"])
+            table["std"] = tuple(float(v) for v in table["std"])
+            table["normalizer"] = NormalizerConfig(**table["normalizer"])
+            table["normalizer_state"] = NormalizerState(table["normalizer_state"])
+            table["smoothing"] = SmoothingConfig(**table["smoothing"])
+            table["training_data"] = tuple(TrainingData(**d) for d in table["training_data"])
+            return cls(**table)
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error!r}") from error
+
+
+class ModelBundle:
+    """An immutable model: metadata and network; all stream state lives in the engine."""
+
+    def __init__(self, meta: ModelMeta, session: Any, path: Path) -> None:
+        self.meta = meta
+        self.path = path
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._extractor = make_extractor(meta.frontend, meta.frontend_params)
+
+    def __repr__(self) -> str:
+        m = self.meta
+        return f"ModelBundle({m.name!r}, labels={list(m.labels)}, window={self.window_s:.2f} s)"
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Self:
+        """Open a bundle; None opens the model that is shipped.
+
+        Args:
+            path: an ONNX file written by ser-export.
+            threads: ONNX Runtime's intra-op threads; they never spin.
+
+        Raises:
+            BundleError: no such file, not ONNX, no or other metadata, or a graph that does not fit
+                its metadata.
+        """
+        path = default_model_path() if path is None else Path(path)
+        if not path.is_file():
+            raise BundleError(f"{path}: no such model file")
+        import onnxruntime as ort
+
+        ort.set_default_logger_severity(3)
+        # Telemetry exists in the Windows builds only; nothing may leave the machine.
+        ort.disable_telemetry_events()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
+        try:
+            session = ort.InferenceSession(
+                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises bare C++ exceptions of many types
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BundleError(
+                f"{path}: not a model that ONNX Runtime can open: {reason}"
+            ) from error
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise BundleError(f"{path}: no {METADATA_KEY} metadata; export it with ser-export")
+        try:
+            meta = ModelMeta.from_json(text)
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+        try:
+            bundle = cls(meta, session, path)
+        except (ConfigError, TypeError) as error:
+            raise BundleError(f"{path}: {error}") from error
+        bundle._check()
+        return bundle
+
+    @property
+    def hop_s(self) -> float:
+        """Step between frames in seconds."""
+        return self._extractor.config.hop_length / self.meta.sample_rate_hz
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that a window's frames see."""
+        c = self._extractor.config
+        return (self.meta.window_frames - 1) * c.hop_length + c.n_fft
+
+    @property
+    def window_s(self) -> float:
+        """Seconds that a window's frames see."""
+        return self.window_samples / self.meta.sample_rate_hz
+
+    @property
+    def extractor(self) -> MfccExtractor:
+        """The per-frame stage that the model was trained with; stateless."""
+        return self._extractor
+
+    def make_normalizer(self, state: NormalizerState | None = None) -> Normalizer:
+        """Build a fresh normaliser; the state is the one trained for unless given."""
+        meta = self.meta
+        return Normalizer(
+            FeatureStatistics(
+                np.array(meta.mean, dtype=np.float32), np.array(meta.std, dtype=np.float32)
+            ),
+            meta.normalizer,
+            1.0 / self.hop_s,
+            meta.normalizer_state if state is None else state,
+        )
+
+    def __call__(self, features: Float32) -> Float32:
+        """Logits, float32 (batch, classes), of features float32 (batch, frames, features)."""
+        return self._session.run(None, {self._input: features})[0]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Metadata as plain values, for `ser-stream info`."""
+        return asdict(self.meta)
+
+    def _check(self) -> None:
+        meta = self.meta
+        try:
+            extractor = self._extractor
+            width = extractor.width
+            if extractor.config.sample_rate_hz != meta.sample_rate_hz:
+                raise ConfigError(
+                    f"front end at {extractor.config.sample_rate_hz} Hz, "
+                    f"model at {meta.sample_rate_hz} Hz"
+                )
+            if not len(meta.mean) == len(meta.std) == width:
+                raise ConfigError(
+                    f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
+                )
+            self.make_normalizer()
+            inputs = self._session.get_inputs()
+            if len(inputs) != 1:
+                raise ConfigError(f"the graph has {len(inputs)} inputs, expected 1")
+            out = self(np.zeros((1, meta.window_frames, width), dtype=np.float32))
+            if out.shape != (1, len(meta.labels)):
+                raise ConfigError(f"output {out.shape} for {len(meta.labels)} labels")
+        except Exception as error:  # whatever a foreign graph does wrong is one line to the user
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BundleError(f"{self.path}: graph and metadata do not fit: {reason}") from error
+
+
+def default_model_path() -> Path:
+    """Path of the model that is shipped with the package."""
+    return Path(str(resources.files("ser_stream") / "models" / "default.onnx"))

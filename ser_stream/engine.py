@@ -1,0 +1,240 @@
+"""The pure streaming engine: samples in, predictions out; no thread, no clock, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.errors import AudioError, ConfigError
+from ser_stream.frontend import FrontEnd
+from ser_stream.normalizer import NormalizerState
+from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
+from ser_stream.types import AudioBlock, Float32, Prediction, State
+from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
+
+# Blocks are taken in pieces of this size, so that memory does not grow with the block.
+MAX_PIECE = 8192
+# The least audio that `Engine.flush` makes a prediction from.
+MIN_FLUSH_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of one stream.
+
+    Attributes:
+        hop_s: step between predictions, rounded to whole frames (at least one); None takes the
+            bundle's default.
+        smoothing: averaging and hysteresis; None takes the bundle's defaults.
+        gate: speech gate; None lets every window through.
+        normalizer: state of the normaliser; None takes the one that the model was trained for.
+    """
+
+    hop_s: float | None = None
+    smoothing: SmoothingConfig | None = None
+    gate: GateConfig | None = field(default_factory=GateConfig)
+    normalizer: NormalizerState | None = None
+
+    def __post_init__(self) -> None:
+        if self.hop_s is not None and not 0.0 < self.hop_s <= 60.0:
+            raise ConfigError(f"need 0 < hop_s <= 60, got {self.hop_s}")
+
+
+class Engine:
+    """Slide a window over a stream and say what each position sounds like.
+
+    Blocks may be cut anywhere: the predictions do not depend on it. A block that does not continue
+    the one before it (``gap``, or a start ahead of the stream) restarts features, gate and
+    smoothing; what the normaliser knows of the speaker stays.
+
+    Args:
+        bundle: the model; shared between engines.
+        config: settings of this stream.
+        detector: speech detector for the gate; Silero VAD unless given.
+    """
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        config: EngineConfig | None = None,
+        detector: SpeechDetector | None = None,
+    ) -> None:
+        config = EngineConfig() if config is None else config
+        meta = bundle.meta
+        self.bundle = bundle
+        self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
+        self._hop_length = bundle.extractor.config.hop_length
+        self._frame_length = bundle.extractor.frame_length
+        self._frames = meta.window_frames
+        self.hop_frames = (
+            meta.window_hop_frames
+            if config.hop_s is None
+            else max(1, round(config.hop_s / bundle.hop_s))
+        )
+        piece_frames = MAX_PIECE // self._hop_length + 1
+        self._front_end = FrontEnd(
+            bundle.extractor,
+            bundle.make_normalizer(config.normalizer),
+            capacity=self._frames + self.hop_frames + piece_frames,
+            max_samples=MAX_PIECE,
+        )
+        self._gate = None
+        if config.gate is not None:
+            self._gate = SpeechGate(
+                SileroDetector() if detector is None else detector,
+                config.gate,
+                capacity=bundle.window_samples + self.hop_frames * self._hop_length + 2 * MAX_PIECE,
+            )
+        self._ema = EmaSmoother(self.smoothing.time_constant_s)
+        self._decider = LabelDecider(self.smoothing)
+        self._position: int | None = None
+        self._restart(0)
+
+    @property
+    def hop_s(self) -> float:
+        """Step between predictions in seconds, in whole frames."""
+        return self.hop_frames * self.bundle.hop_s
+
+    @property
+    def warm_up_samples(self) -> int:
+        """Samples still missing until the first window since the start or the last gap."""
+        if self._next_frame > 0:
+            return 0
+        heard = 0 if self._position is None else self._position - self._base
+        return max(0, self.bundle.window_samples - heard)
+
+    @property
+    def speech_probability(self) -> float | None:
+        """Speech probability of the newest 32 ms; None without a gate."""
+        return None if self._gate is None else self._gate.probability
+
+    @property
+    def gated(self) -> bool:
+        """Whether windows without speech are held back."""
+        return self._gate is not None
+
+    def feed(self, block: AudioBlock) -> list[Prediction]:
+        """Take the next block, mono float32 at the model's rate; return what it completes.
+
+        Raises:
+            AudioError: a sample is not finite, or the block starts before the stream's end.
+        """
+        if not np.isfinite(block.samples).all():
+            raise AudioError(f"block at sample {block.start} holds NaN or infinite samples")
+        if self._position is None or block.gap or block.start > self._position:
+            self._restart(block.start)
+        elif block.start < self._position:
+            raise AudioError(
+                f"block starts at sample {block.start}, but the stream is at {self._position}"
+            )
+        predictions: list[Prediction] = []
+        samples = np.ascontiguousarray(block.samples, dtype=np.float32)
+        for i in range(0, len(samples), MAX_PIECE):
+            piece = samples[i : i + MAX_PIECE]
+            if self._gate is not None:
+                self._gate.accept(piece)
+            self._front_end.accept(piece)
+            predictions += self._predict_ready()
+        self._position = block.end
+        return predictions
+
+    def flush(self) -> list[Prediction]:
+        """End the stream: audio that was too short for one window is repeated to fill it.
+
+        Returns one prediction if at least 0.5 s came since the start or the last gap and no window
+        was full, else nothing. The next block starts a new stream position.
+        """
+        predictions: list[Prediction] = []
+        if self._position is not None:
+            heard = self._position - self._base
+            rate = self.bundle.meta.sample_rate_hz
+            ready = self._front_end.frames_ready
+            if self._next_frame == 0 and 0 < ready < self._frames and heard >= MIN_FLUSH_S * rate:
+                end = (ready - 1) * self._hop_length + self._frame_length
+                share = None if self._gate is None else self._gate.share(0, end)
+                window = (
+                    self._front_end.repeated_window(self._frames) if self._speaks(share) else None
+                )
+                predictions = self._conclude([(0, end, share)], [window])
+        self._position = None
+        return predictions
+
+    def reset(self) -> None:
+        """Forget the stream and the speaker."""
+        self._front_end.reset()
+        self._restart(0)
+
+    def _restart(self, base: int) -> None:
+        self._base = base
+        self._position = base
+        self._next_frame = 0
+        self._last_end: int | None = None
+        self._front_end.restart()
+        if self._gate is not None:
+            self._gate.reset()
+        self._forget_smoothing()
+
+    def _forget_smoothing(self) -> None:
+        self._ema.reset()
+        self._decider.reset()
+
+    def _predict_ready(self) -> list[Prediction]:
+        spans: list[tuple[int, int, float | None]] = []
+        windows: list[Float32 | None] = []
+        while self._front_end.frames_ready >= self._next_frame + self._frames:
+            first = self._next_frame
+            start = first * self._hop_length
+            end = start + self.bundle.window_samples
+            share = None if self._gate is None else self._gate.share(start, end)
+            spans.append((start, end, share))
+            windows.append(
+                self._front_end.window(first, self._frames) if self._speaks(share) else None
+            )
+            self._next_frame += self.hop_frames
+        return self._conclude(spans, windows)
+
+    def _speaks(self, share: float | None) -> bool:
+        return self._gate is None or share is None or share >= self._gate.config.min_share
+
+    def _conclude(
+        self, spans: list[tuple[int, int, float | None]], windows: list[Float32 | None]
+    ) -> list[Prediction]:
+        asked = [w for w in windows if w is not None]
+        answers = iter(self.bundle(np.stack(asked)) if asked else ())
+        predictions = []
+        for (start, end, share), window in zip(spans, windows, strict=True):
+            at, to = self._base + start, self._base + end
+            if window is None:
+                # A pause this long ends what was said: its emotion must not leak into the next.
+                self._forget_smoothing()
+                predictions.append(Prediction(at, to, State.NO_SPEECH, speech=share))
+                self._last_end = to
+                continue
+            logits = next(answers)
+            posterior = softmax(logits / np.float32(self.bundle.meta.temperature))
+            step = to - (to if self._last_end is None else self._last_end)
+            self._last_end = to
+            dt_s = step / self.bundle.meta.sample_rate_hz
+            smoothed = self._ema.update(posterior, dt_s)
+            index = self._decider.update(smoothed, dt_s)
+            predictions.append(
+                Prediction(
+                    at,
+                    to,
+                    State.UNSURE if index is None else State.EMOTION,
+                    None if index is None else self.bundle.meta.labels[index],
+                    logits,
+                    posterior,
+                    smoothed,
+                    share,
+                )
+            )
+        return predictions
+
+
+def softmax(logits: Float32) -> Float32:
+    """Posterior of logits (..., classes), float32 of the same shape."""
+    z = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (z / z.sum(axis=-1, keepdims=True)).astype(np.float32)

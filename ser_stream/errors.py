@@ -1,0 +1,21 @@
+"""The exceptions that the runtime raises on purpose; a front door shows each as one line."""
+
+
+class SerStreamError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(SerStreamError):
+    """A setting that cannot work; the message names the setting to change."""
+
+
+class AudioError(SerStreamError):
+    """Audio that cannot be read or used: missing, empty, truncated, not finite, too short."""
+
+
+class DeviceError(SerStreamError):
+    """An audio device that cannot be found or opened, or that stopped delivering."""
+
+
+class BundleError(SerStreamError):
+    """A model file that is not a usable ser-stream bundle."""

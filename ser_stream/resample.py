@@ -1,0 +1,61 @@
+"""Streaming resampling with absolute sample positions."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+from ser_stream.errors import ConfigError
+from ser_stream.types import AudioBlock, Float32
+
+
+class StreamingResampler:
+    """Bring blocks of one rate to another; libsoxr does the work, this keeps the positions.
+
+    libsoxr holds back some 10 to 120 ms, depending on the rates, so an output block may be empty or
+    end before its input does. Cutting the input differently does not change the output.
+    """
+
+    def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
+        if not 1000 <= rate_in_hz <= 768000:
+            raise ConfigError(f"cannot resample from {rate_in_hz} Hz")
+        self.rate_in_hz = rate_in_hz
+        self.rate_out_hz = rate_out_hz
+        self._soxr = (
+            None
+            if rate_in_hz == rate_out_hz
+            else soxr.ResampleStream(rate_in_hz, rate_out_hz, 1, dtype="float32")
+        )
+        self._position = 0
+        self._gap = False
+
+    def push(self, block: AudioBlock) -> AudioBlock:
+        """Resample the next block; a gap drops what libsoxr held back and is passed on."""
+        if block.gap:
+            self.reset(block.start)
+            self._gap = True
+        if self._soxr is None:
+            return self._stamp(block.samples, block.captured_s)
+        return self._stamp(self._soxr.resample_chunk(block.samples), block.captured_s)
+
+    def flush(self) -> AudioBlock:
+        """Return what is still held back; the next block starts anew."""
+        if self._soxr is None:
+            return self._stamp(np.zeros(0, dtype=np.float32), None)
+        tail = self._soxr.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        self._soxr.clear()
+        return self._stamp(tail, None)
+
+    def reset(self, start: int = 0) -> None:
+        """Start anew at input position ``start``."""
+        if self._soxr is not None:
+            self._soxr.clear()
+        self._position = round(start * self.rate_out_hz / self.rate_in_hz)
+
+    def _stamp(self, samples: Float32, captured_s: float | None) -> AudioBlock:
+        # A gap is told with the first samples that follow it.
+        gap = self._gap and len(samples) > 0
+        block = AudioBlock(samples, self._position, gap, captured_s)
+        self._position += len(samples)
+        self._gap = self._gap and not gap
+        return block

@@ -1,0 +1,149 @@
+"""The values that travel through the runtime.
+
+Positions are absolute sample indices at the rate of the stream they belong to; seconds exist only
+at the edges (tables, screens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+class State(StrEnum):
+    """What a prediction is allowed to say; only ``EMOTION`` carries a label."""
+
+    WARMING_UP = "warming up"
+    NO_SPEECH = "no speech"
+    UNSURE = "unsure"
+    EMOTION = "emotion"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """Consecutive mono samples of a stream.
+
+    Attributes:
+        samples: float32 of shape (n,), nominally in [-1, 1].
+        start: absolute index of the first sample at the stream's own rate.
+        gap: samples before this block were lost, so it does not continue the block before it.
+        captured_s: when the last sample was captured, on the monotonic clock; None for files.
+    """
+
+    samples: Float32
+    start: int
+    gap: bool = False
+    captured_s: float | None = None
+
+    @property
+    def end(self) -> int:
+        """Absolute index one past the last sample."""
+        return self.start + len(self.samples)
+
+
+class AudioSource(Protocol):
+    """Where blocks come from: a context manager to be iterated once."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the blocks; known from the moment the source is entered."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What a person calls this source."""
+        ...
+
+    def __iter__(self) -> Iterator[AudioBlock]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one window of the stream sounds like.
+
+    Attributes:
+        start: absolute index of the window's first sample at the model's rate.
+        end: one past the window's last sample.
+        state: what this prediction may say.
+        label: the class after hysteresis; None unless ``state`` is ``EMOTION``.
+        logits: float32 (classes,) as the network gave them; None where it was not asked.
+        posterior: softmax of the calibrated logits, float32 (classes,); None with ``logits``.
+        smoothed: posterior after the exponential moving average; None with ``logits``.
+        speech: share of the window that the speech gate calls speech; None without a gate.
+    """
+
+    start: int
+    end: int
+    state: State
+    label: str | None = None
+    logits: Float32 | None = None
+    posterior: Float32 | None = None
+    smoothed: Float32 | None = None
+    speech: float | None = None
+
+    @property
+    def confidence(self) -> float | None:
+        """Largest smoothed posterior, or None where the network was not asked."""
+        return None if self.smoothed is None else float(self.smoothed.max())
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How well the stream keeps up.
+
+    Attributes:
+        overflows: times the driver or the queue reported lost input.
+        lost_samples: samples known to be lost, at the source's rate.
+        queue_depth: blocks that wait to be processed.
+        real_time_factor: compute time divided by audio time, since the start.
+        latency_s: from the capture of a window's last sample to its prediction; None for files.
+        device: "running", "stopped", or what went wrong.
+    """
+
+    overflows: int = 0
+    lost_samples: int = 0
+    queue_depth: int = 0
+    real_time_factor: float = 0.0
+    latency_s: float | None = None
+    device: str = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a view needs, swapped in one assignment; views poll it.
+
+    Attributes:
+        prediction: the newest prediction; None before the first full window.
+        level_dbfs: root mean square level of the newest block, dB relative to full scale.
+        position_s: stream time of the newest sample.
+        warm_up_s: audio still missing until the first full window.
+        speech_now: speech probability of the newest 32 ms; None without a gate.
+        health: see `Health`.
+        finished: the source has ended and nothing more will come.
+    """
+
+    prediction: Prediction | None = None
+    level_dbfs: float = -120.0
+    position_s: float = 0.0
+    warm_up_s: float = 0.0
+    speech_now: float | None = None
+    health: Health = field(default_factory=Health)
+    finished: bool = False

@@ -1,0 +1,308 @@
+"""The engine's laws."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_stream.batch import score_file
+from ser_stream.bundle import ModelBundle
+from ser_stream.engine import Engine, EngineConfig, softmax
+from ser_stream.errors import AudioError, ConfigError
+from ser_stream.normalizer import NormalizerState
+from ser_stream.types import AudioBlock, Prediction, State
+from ser_stream.vad import GateConfig
+
+RATE_HZ = 16000
+WINDOW = 58 * 512 + 2048
+HOP = 3 * 512
+OPEN = EngineConfig(hop_s=0.1, gate=None)
+
+
+class Loudness:
+    """A detector for tests: loud is speech; cheap, and exact about where."""
+
+    chunk_length = 512
+
+    def __call__(self, chunk: np.ndarray) -> float:
+        return float(np.abs(chunk).max() > 0.01)
+
+    def reset(self) -> None:
+        return None
+
+
+class Spy:
+    """A bundle that remembers the windows it was shown."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._bundle = bundle
+        self.windows: list[np.ndarray] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bundle, name)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        self.windows.extend(features.copy())
+        return self._bundle(features)
+
+
+def run(engine: Engine, x: np.ndarray, edges: list[int], first: int = 0) -> list[Prediction]:
+    engine.reset()
+    predictions = []
+    for a, b in itertools.pairwise(edges):
+        predictions += engine.feed(AudioBlock(x[a:b], first + a))
+    return predictions + engine.flush()
+
+
+def same(got: list[Prediction], want: list[Prediction]) -> None:
+    assert [(p.start, p.end, p.state, p.label) for p in got] == [
+        (p.start, p.end, p.state, p.label) for p in want
+    ]
+    for a, b in zip(got, want, strict=True):
+        assert a.speech == b.speech
+        for name in ("logits", "posterior", "smoothed"):
+            x, y = getattr(a, name), getattr(b, name)
+            assert (x is None) == (y is None)
+            if x is not None:
+                np.testing.assert_allclose(x, y, atol=1e-5, rtol=1e-5)
+
+
+# Law 1
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data())
+def test_any_blocking_gives_the_same_predictions(bundle, speech, data):
+    x = speech[4 * RATE_HZ : 9 * RATE_HZ]
+    cuts = data.draw(st.lists(st.integers(0, len(x)), max_size=60))
+    engine = Engine(bundle, EngineConfig(hop_s=0.1), detector=Loudness())
+    want = run(engine, x, [0, len(x)])
+    same(run(engine, x, [0, *sorted(cuts), len(x)]), want)
+    assert len(want) == (len(x) - WINDOW) // HOP + 1
+    assert {p.state for p in want} >= {State.UNSURE}
+
+
+@pytest.mark.parametrize("block", [1, 160, 511, 512, 1411, 8192, 8193, 40000])
+def test_regular_blocks_give_the_same_predictions_with_the_real_gate(bundle, speech, block):
+    x = speech[: 6 * RATE_HZ] if block > 1 else speech[: WINDOW + 2 * HOP]
+    engine = Engine(bundle, EngineConfig(hop_s=0.1))
+    want = run(engine, x, [0, len(x)])
+    same(run(engine, x, [*range(0, len(x), block), len(x)]), want)
+
+
+# Law 2
+
+
+@pytest.mark.parametrize("hop_s", [0.032, 0.1, 0.384])
+def test_live_batch_and_training_see_the_same_features(bundle, demo_path, speech, hop_s):
+    pytest.importorskip("torch")
+    from training.fit import normalized_window
+
+    live, batch = Spy(bundle), Spy(bundle)
+    config = EngineConfig(hop_s=hop_s, gate=None)
+    run(Engine(live, config), speech, [*range(0, len(speech), 441), len(speech)])
+    score_file(demo_path, Engine(batch, config))
+
+    frames = bundle.extractor(speech)
+    normalizer = bundle.make_normalizer()
+    moments = normalizer.accept(frames)
+    hop = round(hop_s / bundle.hop_s)
+    training = [
+        normalized_window(normalizer, frames.features, moments, first, 59)
+        for first in range(0, len(frames) - 58, hop)
+    ]
+    assert len(live.windows) == len(batch.windows) == len(training) > 50
+    np.testing.assert_allclose(live.windows, training, atol=1e-4)
+    np.testing.assert_allclose(batch.windows, training, atol=1e-4)
+
+
+def test_a_short_clip_is_seen_as_training_sees_it(bundle, speech):
+    pytest.importorskip("torch")
+    from training.fit import normalized_window
+
+    x = speech[RATE_HZ : 2 * RATE_HZ]
+    spy = Spy(bundle)
+    predictions = run(Engine(spy, OPEN), x, [0, 7000, len(x)])
+    assert [(p.start, p.end) for p in predictions] == [(0, 27 * 512 + 2048)]
+    frames = bundle.extractor(x)
+    normalizer = bundle.make_normalizer()
+    want = normalized_window(normalizer, frames.features, normalizer.accept(frames), 0, 59)
+    np.testing.assert_allclose(spy.windows, [want], atol=1e-4)
+
+
+# Law 5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5 * RATE_HZ), st.integers(1, 10 * RATE_HZ), st.booleans())
+def test_no_window_spans_a_hole(bundle, speech, cut, missing, told):
+    engine = Engine(bundle, OPEN)
+    after = speech[cut : cut + 3 * RATE_HZ]
+    start = cut + missing
+    engine.feed(AudioBlock(speech[:cut], 0))
+    # A hole is noticed by its flag, and by the position alone.
+    predictions = engine.feed(AudioBlock(after, start, gap=told))
+    assert predictions
+    assert all(p.start >= start for p in predictions)
+    assert predictions[0].start == start
+
+
+def test_after_a_hole_smoothing_is_new_and_the_speaker_is_kept(bundle, speech):
+    x = speech[RATE_HZ : 5 * RATE_HZ]
+    spy = Spy(bundle)
+    engine = Engine(spy, OPEN)
+    engine.feed(AudioBlock(x, 0))
+    before = len(spy.windows)
+    after = engine.feed(AudioBlock(x, 10**6, gap=True))
+    np.testing.assert_array_equal(after[0].smoothed, after[0].posterior)
+    assert not np.allclose(after[5].smoothed, after[5].posterior)
+    # The same audio is normalised differently once the speaker is known.
+    assert not np.allclose(spy.windows[before], spy.windows[0], atol=0.05)
+    engine.reset()
+    engine.feed(AudioBlock(x, 0))
+    np.testing.assert_allclose(spy.windows[2 * before], spy.windows[0], atol=1e-5)
+
+
+def test_a_block_from_the_past_is_an_error(bundle, speech):
+    engine = Engine(bundle, OPEN)
+    engine.feed(AudioBlock(speech[:1000], 500))
+    with pytest.raises(AudioError, match="starts at sample 600"):
+        engine.feed(AudioBlock(speech[:1000], 600))
+
+
+# Law 6
+
+
+def test_nothing_is_said_before_the_first_full_window(bundle, speech):
+    engine = Engine(bundle, OPEN)
+    assert engine.warm_up_samples == WINDOW
+    assert engine.feed(AudioBlock(speech[: WINDOW - 1], 0)) == []
+    assert engine.warm_up_samples == 1
+    assert len(engine.feed(AudioBlock(speech[WINDOW - 1 : WINDOW], WINDOW - 1))) == 1
+    assert engine.warm_up_samples == 0
+
+
+def sound(name: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    t = np.arange(5 * RATE_HZ) / RATE_HZ
+    return {
+        "silence": np.zeros(len(t)),
+        "white noise, loud": rng.normal(0, 0.3, len(t)),
+        "white noise, quiet": rng.normal(0, 0.001, len(t)),
+        "tone of 220 Hz": 0.3 * np.sin(2 * np.pi * 220 * t),
+        "quiet tone of 220 Hz": 0.003 * np.sin(2 * np.pi * 220 * t),
+    }[name].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "silence",
+        "white noise, loud",
+        "white noise, quiet",
+        "tone of 220 Hz",
+        "quiet tone of 220 Hz",
+    ],
+)
+def test_no_speech_is_never_an_emotion(bundle, name):
+    x = sound(name)
+    predictions = run(Engine(bundle, EngineConfig(hop_s=0.1)), x, [0, len(x)])
+    assert len(predictions) > 30
+    assert {p.state for p in predictions} == {State.NO_SPEECH}
+    assert all(p.label is None and p.posterior is None for p in predictions)
+
+
+def test_a_long_pause_ends_what_was_said(bundle, speech):
+    x = np.concatenate([speech[RATE_HZ : 4 * RATE_HZ], np.zeros(3 * RATE_HZ, np.float32)] * 2)
+    predictions = run(Engine(bundle, EngineConfig(hop_s=0.1), Loudness()), x, [0, len(x)])
+    states = [p.state for p in predictions]
+    pause = states.index(State.NO_SPEECH)
+    again = next(i for i in range(pause, len(states)) if states[i] is not State.NO_SPEECH)
+    np.testing.assert_array_equal(predictions[again].smoothed, predictions[again].posterior)
+
+
+def test_labels_are_only_in_emotions(bundle, speech):
+    predictions = run(Engine(bundle, EngineConfig(hop_s=0.1)), speech, [0, len(speech)])
+    for p in predictions:
+        assert (p.label is not None) == (p.state is State.EMOTION)
+        if p.label is not None:
+            assert p.smoothed is not None
+            assert p.smoothed[bundle.meta.labels.index(p.label)] >= bundle.meta.smoothing.leave
+    assert {p.state for p in predictions} >= {State.EMOTION, State.NO_SPEECH}
+
+
+# The rest
+
+
+def test_posteriors_are_the_softmax_of_calibrated_logits(bundle, speech):
+    for p in run(Engine(bundle, OPEN), speech[: 4 * RATE_HZ], [0, 4 * RATE_HZ]):
+        z = np.exp(p.logits.astype(np.float64) / bundle.meta.temperature)
+        np.testing.assert_allclose(p.posterior, z / z.sum(), rtol=1e-5)
+        assert p.smoothed.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_softmax_survives_large_logits():
+    np.testing.assert_allclose(softmax(np.array([1e4, 0.0], np.float32)), [1.0, 0.0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_refused_before_they_spoil_anything(bundle, speech, bad):
+    engine = Engine(bundle, OPEN)
+    x = speech[: 3 * RATE_HZ].copy()
+    want = run(engine, x, [0, len(x)])
+    engine.reset()
+    broken = x.copy()
+    broken[100] = bad
+    with pytest.raises(AudioError, match="NaN"):
+        engine.feed(AudioBlock(broken, 0))
+    same(run(engine, x, [0, len(x)]), want)
+
+
+def test_flush_ends_a_stream_and_the_next_may_start_anywhere(bundle, speech):
+    engine = Engine(bundle, OPEN)
+    engine.feed(AudioBlock(speech[: 3 * RATE_HZ], 5000))
+    assert engine.flush() == []
+    assert engine.feed(AudioBlock(speech[:RATE_HZ], 0)) == []
+    assert len(engine.flush()) == 1
+    assert engine.flush() == []
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.0, 0), (0.3, 0), (0.49, 0), (0.5, 1), (1.9, 1)])
+def test_flush_needs_half_a_second(bundle, speech, seconds, count):
+    n = int(seconds * RATE_HZ)
+    x = speech[RATE_HZ : RATE_HZ + n]
+    assert len(run(Engine(bundle, OPEN), x, [0, n])) == count
+
+
+def test_hops_are_whole_frames(bundle):
+    assert Engine(bundle, EngineConfig(hop_s=0.1, gate=None)).hop_frames == 3
+    assert Engine(bundle, EngineConfig(hop_s=0.4, gate=None)).hop_frames in (12, 13)
+    assert Engine(bundle, EngineConfig(hop_s=0.001, gate=None)).hop_frames == 1
+    assert Engine(bundle, EngineConfig(gate=None)).hop_frames == bundle.meta.window_hop_frames
+    with pytest.raises(ConfigError, match="hop_s"):
+        EngineConfig(hop_s=0.0)
+
+
+def test_a_hop_longer_than_the_window_skips_audio(bundle, speech):
+    engine = Engine(bundle, EngineConfig(hop_s=5.0, gate=None))
+    predictions = run(engine, speech, [*range(0, len(speech), 3000), len(speech)])
+    step = round(5.0 / bundle.hop_s) * 512
+    assert [p.start for p in predictions] == list(range(0, len(speech) - WINDOW + 1, step))
+
+
+def test_cold_and_running_differ_once_a_voice_was_heard(bundle, speech):
+    x = speech[: 5 * RATE_HZ]
+    cold, running = (
+        run(Engine(bundle, EngineConfig(gate=None, normalizer=state)), x, [0, len(x)])
+        for state in NormalizerState
+    )
+    assert not np.allclose(cold[-1].logits, running[-1].logits, atol=1e-3)
+
+
+def test_gate_settings_are_checked():
+    with pytest.raises(ConfigError, match="threshold"):
+        GateConfig(threshold=1.0)

@@ -1,0 +1,145 @@
+"""The normaliser against its definition."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_stream.errors import ConfigError
+from ser_stream.features import Frames
+from ser_stream.normalizer import (
+    FeatureStatistics,
+    Normalizer,
+    NormalizerConfig,
+    NormalizerState,
+    voiced_frames,
+)
+
+RATE = 31.25
+PRIOR = FeatureStatistics(
+    np.array([-300.0, 20.0], dtype=np.float32), np.array([100.0, 5.0], dtype=np.float32)
+)
+
+
+def some_frames(n: int, seed: int = 0, voiced: float = 0.6) -> Frames:
+    rng = np.random.default_rng(seed)
+    return Frames(
+        rng.normal([-200.0, 10.0], [50.0, 8.0], (n, 2)).astype(np.float32),
+        rng.uniform(-30, -20, n).astype(np.float32),
+        np.where(rng.random(n) < voiced, 0.9, 0.1).astype(np.float32),
+    )
+
+
+def part(frames: Frames, a: int, b: int) -> Frames:
+    return Frames(frames.features[a:b], frames.level_db[a:b], frames.periodicity[a:b])
+
+
+def test_running_statistics_are_those_of_prior_and_voiced_frames():
+    config = NormalizerConfig(prior_s=2.0)
+    normalizer = Normalizer(PRIOR, config, RATE)
+    frames = some_frames(200)
+    moments = normalizer.accept(frames)
+    voiced = frames.periodicity >= config.periodicity
+    for k in (0, 17, 199):
+        x = frames.features[: k + 1][voiced[: k + 1]].astype(np.float64)
+        w = 2.0 * RATE
+        mean = (w * PRIOR.mean + x.sum(axis=0)) / (w + len(x))
+        second = (w * (PRIOR.std.astype(np.float64) ** 2 + PRIOR.mean.astype(np.float64) ** 2)
+                  + (x**2).sum(axis=0)) / (w + len(x))  # fmt: skip
+        got_mean, got_std = normalizer.statistics(moments[k])
+        np.testing.assert_allclose(got_mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(got_std, np.sqrt(second - mean**2), rtol=1e-4)
+        assert normalizer.evidence_s(moments[k]) == pytest.approx(len(x) / RATE)
+
+
+def test_without_voice_running_is_cold():
+    frames = some_frames(50, voiced=0.0)
+    for state in NormalizerState:
+        normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, state)
+        mean, std = normalizer.statistics(normalizer.accept(frames)[-1])
+        np.testing.assert_allclose(mean, PRIOR.mean)
+        np.testing.assert_allclose(std, PRIOR.std)
+
+
+def test_cold_never_moves():
+    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, NormalizerState.COLD)
+    moments = normalizer.accept(some_frames(500))
+    window = some_frames(10).features
+    want = np.clip((window - PRIOR.mean) / PRIOR.std, -5, 5)
+    np.testing.assert_allclose(normalizer.normalize(window, moments[-1]), want, rtol=1e-5)
+
+
+@given(st.lists(st.integers(0, 300), max_size=8), st.integers(0, 5))
+def test_cutting_does_not_matter(cuts, seed):
+    frames = some_frames(300, seed)
+    config = NormalizerConfig(prior_s=0.5, memory_s=2.0)
+    whole = Normalizer(PRIOR, config, RATE).accept(frames)
+    piecewise = Normalizer(PRIOR, config, RATE)
+    edges = [0, *sorted(cuts), 300]
+    rows = [piecewise.accept(part(frames, a, b)) for a, b in itertools.pairwise(edges)]
+    np.testing.assert_array_equal(np.concatenate(rows), whole)
+
+
+def test_it_is_causal():
+    frames, other = some_frames(100, 1), some_frames(100, 2)
+    mixed = Frames(
+        np.concatenate([frames.features[:60], other.features[60:]]),
+        np.concatenate([frames.level_db[:60], other.level_db[60:]]),
+        np.concatenate([frames.periodicity[:60], other.periodicity[60:]]),
+    )
+    a = Normalizer(PRIOR, NormalizerConfig(), RATE).accept(frames)
+    b = Normalizer(PRIOR, NormalizerConfig(), RATE).accept(mixed)
+    np.testing.assert_array_equal(a[:60], b[:60])
+    assert not np.array_equal(a[60:], b[60:])
+
+
+def test_a_new_speaker_is_learnt_in_finite_time():
+    config = NormalizerConfig(prior_s=0.5, memory_s=4.0)
+    new = some_frames(1500, voiced=1.0)
+    shifted = Frames(new.features + 100.0, new.level_db, new.periodicity)
+    after_another, fresh = (Normalizer(PRIOR, config, RATE) for _ in range(2))
+    after_another.accept(some_frames(20000, voiced=1.0))
+    moments = after_another.accept(shifted)[-1]
+    got = after_another.statistics(moments)
+    want = fresh.statistics(fresh.accept(shifted)[-1])
+    np.testing.assert_allclose(got, want, rtol=1e-3)
+    assert after_another.evidence_s(moments) <= 4.0 + 1 / RATE
+
+
+def test_quiet_frames_after_loud_ones_are_not_voice():
+    periodic = np.ones(4, dtype=np.float32)
+    level = np.array([-20, -45, -55, -90], dtype=np.float32)
+    frames = Frames(np.zeros((4, 2), dtype=np.float32), level, periodic)
+    voiced, loudest = voiced_frames(frames, NormalizerConfig(), RATE)
+    np.testing.assert_array_equal(voiced, [True, True, False, False])
+    assert loudest == pytest.approx(-20 - 3 / RATE, abs=1e-3)
+
+
+def test_normalised_features_are_clipped():
+    normalizer = Normalizer(PRIOR, NormalizerConfig(clip=3.0), RATE)
+    moments = normalizer.accept(some_frames(5))
+    silence = np.array([[-1131.0, 0.0]], dtype=np.float32)
+    assert normalizer.normalize(silence, moments[-1])[0, 0] == -3.0
+
+
+def test_reset_forgets_the_speaker():
+    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE)
+    first = normalizer.accept(some_frames(50))
+    normalizer.accept(some_frames(500, 3))
+    normalizer.reset()
+    np.testing.assert_array_equal(normalizer.accept(some_frames(50)), first)
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(ConfigError, match="prior_s"):
+        NormalizerConfig(prior_s=10.0, memory_s=5.0)
+    with pytest.raises(ConfigError, match="std > 0"):
+        FeatureStatistics(np.zeros(3, np.float32), np.zeros(3, np.float32))
+    with pytest.raises(ConfigError, match="finite"):
+        FeatureStatistics(np.full(3, np.nan, np.float32), np.ones(3, np.float32))
+    with pytest.raises(ConfigError, match="must be equal"):
+        FeatureStatistics(np.zeros(3, np.float32), np.ones(4, np.float32))

@@ -1,0 +1,86 @@
+"""The speech gate."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_stream.vad import GateConfig, SileroDetector, SpeechGate
+
+RATE_HZ = 16000
+
+
+class Scripted:
+    """Says what the chunk's first sample says."""
+
+    chunk_length = 4
+
+    def __call__(self, chunk: np.ndarray) -> float:
+        assert chunk.shape == (4,)
+        return float(chunk[0])
+
+    def reset(self) -> None:
+        return None
+
+
+@given(st.lists(st.integers(0, 40), max_size=10))
+def test_share_counts_full_chunks_inside_the_span(cuts):
+    truth = np.array([1, 0, 1, 1, 0, 0, 1, 1, 1, 0], dtype=np.float32)
+    samples = np.repeat(truth, 4)
+    gate = SpeechGate(Scripted(), GateConfig(), capacity=40)
+    edges = [0, *sorted(cuts), 40]
+    for a, b in itertools.pairwise(edges):
+        gate.accept(samples[a:b])
+    assert gate.share(0, 40) == pytest.approx(0.6)
+    assert gate.share(1, 39) == pytest.approx(truth[1:9].mean())
+    assert gate.share(8, 16) == 1.0
+    assert gate.share(9, 11) == 0.0
+    assert gate.probability == 0.0
+
+
+def test_reset_starts_at_zero():
+    gate = SpeechGate(Scripted(), GateConfig(), capacity=16)
+    gate.accept(np.ones(6, np.float32))
+    gate.reset()
+    gate.accept(np.zeros(4, np.float32))
+    assert gate.share(0, 4) == 0.0
+    assert gate.probability == 0.0
+
+
+def heard(x: np.ndarray) -> float:
+    gate = SpeechGate(SileroDetector(), GateConfig(), capacity=len(x))
+    gate.accept(x.astype(np.float32))
+    return gate.share(0, len(x))
+
+
+def test_silero_hears_speech_and_nothing_else(speech):
+    assert heard(speech[RATE_HZ : 4 * RATE_HZ]) > 0.8
+    rng = np.random.default_rng(0)
+    assert heard(rng.normal(0, 0.1, 3 * RATE_HZ)) < 0.1
+    assert heard(np.zeros(3 * RATE_HZ)) == 0.0
+
+
+def test_silero_starts_anew_after_reset(speech):
+    detector = SileroDetector()
+    chunks = speech[RATE_HZ : RATE_HZ + 20 * 512].reshape(20, 512)
+    first = [detector(c) for c in chunks]
+    detector.reset()
+    assert [detector(c) for c in chunks] == first
+
+
+@pytest.mark.corpus
+def test_no_window_of_environmental_sound_is_speech(corpora):
+    share = []
+    for path in sorted((corpora / "esc10").rglob("*.ogg"))[::40]:
+        samples, rate = soundfile.read(path, dtype="float32")
+        assert rate == RATE_HZ
+        gate = SpeechGate(SileroDetector(), GateConfig(), capacity=len(samples))
+        gate.accept(samples)
+        share += [gate.share(i, i + 31744) for i in range(0, len(samples) - 31743, 6144)]
+    assert len(share) > 30
+    assert max(share) < GateConfig().min_share
