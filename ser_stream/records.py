@@ -1,0 +1,152 @@
+"""Predictions as rows: the same fields for live output, recordings and timelines of files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from ser_stream.errors import SerStreamError
+from ser_stream.types import Prediction, Snapshot, State
+
+
+def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) -> dict[str, Any]:
+    """Flatten a prediction; one column per class holds its posterior, ``smoothed_`` the average."""
+    row: dict[str, Any] = {
+        "start_s": round(prediction.start / rate_hz, 4),
+        "end_s": round(prediction.end / rate_hz, 4),
+        "state": str(prediction.state),
+        "label": prediction.label,
+        "confidence": _rounded(prediction.confidence),
+        "speech": _rounded(prediction.speech),
+    }
+    for prefix, values in (("", prediction.posterior), ("smoothed_", prediction.smoothed)):
+        for i, label in enumerate(labels):
+            row[prefix + label] = None if values is None else _rounded(values[i])
+    return row
+
+
+def live_row(
+    prediction: Prediction, snapshot: Snapshot, labels: Sequence[str], rate_hz: int
+) -> dict[str, Any]:
+    """A prediction's row with the stream's level and health."""
+    health = snapshot.health
+    return prediction_row(prediction, labels, rate_hz) | {
+        "level_dbfs": round(snapshot.level_dbfs, 1),
+        "latency_ms": None if health.latency_s is None else round(1000 * health.latency_s, 1),
+        "lost_samples": health.lost_samples,
+    }
+
+
+def _rounded(value: Any) -> float | None:
+    return None if value is None else round(float(value), 4)
+
+
+class RowWriter:
+    """Write rows as CSV or JSON lines, each flushed at once, so that nothing written is lost."""
+
+    def __init__(self, stream: TextIO, jsonl: bool, close: bool = False) -> None:
+        self._stream = stream
+        self._jsonl = jsonl
+        self._close = close
+        self._csv: csv.DictWriter[str] | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> RowWriter:
+        """Write to ``path``; ``.jsonl`` gives JSON lines, ``.csv`` CSV.
+
+        Raises:
+            SerStreamError: another suffix, or the file cannot be written.
+        """
+        suffix = path.suffix.lower()
+        if suffix not in (".jsonl", ".csv"):
+            raise SerStreamError(f"{path}: name a .jsonl or a .csv file")
+        try:
+            stream = path.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise SerStreamError(f"{path}: cannot write ({error.strerror})") from error
+        return cls(stream, suffix == ".jsonl", close=True)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write one row; the first one's keys become a CSV's header."""
+        if self._jsonl:
+            self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            if self._csv is None:
+                self._csv = csv.DictWriter(self._stream, list(row), lineterminator="\n")
+                self._csv.writeheader()
+            self._csv.writerow(row)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file, if `open` opened it."""
+        if self._close:
+            self._stream.close()
+
+
+class RowSink:
+    """A session's sink that writes `live_row`s."""
+
+    def __init__(self, writer: RowWriter, labels: Sequence[str], rate_hz: int) -> None:
+        self._writer = writer
+        self._labels = labels
+        self._rate_hz = rate_hz
+
+    def write(self, prediction: Prediction, snapshot: Snapshot) -> None:
+        self._writer.write(live_row(prediction, snapshot, self._labels, self._rate_hz))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Timeline:
+    """What was said when, per second: feeds the strip of the last minute and the summary.
+
+    Written by the session's worker, read by a view.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._lock = threading.Lock()
+        self._seconds: dict[int, Counter[str]] = {}
+        self._totals: dict[str, float] = {}
+        self._last_end: int | None = None
+
+    def write(self, prediction: Prediction, snapshot: Snapshot) -> None:
+        said = prediction.label or str(prediction.state)
+        with self._lock:
+            length = prediction.end - prediction.start
+            since = length if self._last_end is None else prediction.end - self._last_end
+            seconds = min(since, length) / self._rate_hz
+            self._last_end = prediction.end
+            self._totals[said] = self._totals.get(said, 0.0) + seconds
+            second = int(prediction.end / self._rate_hz)
+            self._seconds.setdefault(second, Counter())[said] += 1
+            for old in [s for s in self._seconds if s < second - 600]:
+                del self._seconds[old]
+
+    def close(self) -> None:
+        return None
+
+    def totals_s(self) -> dict[str, float]:
+        """Seconds per label and state, the most first."""
+        with self._lock:
+            return dict(sorted(self._totals.items(), key=lambda item: -item[1]))
+
+    def last(self, seconds: int, now_s: float) -> list[str | None]:
+        """What was said most in each of the last ``seconds`` seconds, the newest last."""
+        newest = int(now_s)
+        with self._lock:
+            found = [self._seconds.get(s) for s in range(newest - seconds + 1, newest + 1)]
+            return [c.most_common(1)[0][0] if c else None for c in found]
+
+
+def said(prediction: Prediction | None) -> str:
+    """What a view shows for a prediction: its label, or its state."""
+    if prediction is None:
+        return str(State.WARMING_UP)
+    return prediction.label or str(prediction.state)

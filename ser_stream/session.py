@@ -1,0 +1,174 @@
+"""A running stream: one worker thread from a source through the engine to the sinks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ser_stream.engine import Engine
+from ser_stream.errors import SerStreamError
+from ser_stream.microphone import level_dbfs
+from ser_stream.resample import StreamingResampler
+from ser_stream.types import AudioBlock, AudioSource, Health, Prediction, Snapshot
+
+
+class Sink(Protocol):
+    """Takes every prediction, on the session's worker thread."""
+
+    def write(self, prediction: Prediction, snapshot: Snapshot) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Session:
+    """Run ``engine`` over ``source`` in the background; views poll `snapshot`.
+
+    The source must have been entered; leaving it stays with the caller. An error ends the session:
+    it is kept in `error`, and everything that the sinks got before it stays.
+
+    Args:
+        source: where blocks come from.
+        engine: reset when the session starts.
+        sinks: told of every prediction, closed at the end.
+        duration_s: stop after this much audio; None runs until the source ends.
+        clock: monotonic seconds, the clock of ``AudioBlock.captured_s``.
+    """
+
+    def __init__(
+        self,
+        source: AudioSource,
+        engine: Engine,
+        sinks: Sequence[Sink] = (),
+        duration_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.source = source
+        self.engine = engine
+        self.snapshot = Snapshot()
+        self.error: SerStreamError | None = None
+        self._sinks = sinks
+        self._duration_s = duration_s
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ser-stream", daemon=True)
+        self._busy_s = 0.0
+        self._device = "running"
+
+    def start(self) -> None:
+        """Start the worker; a session starts once."""
+        self.engine.reset()
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Ask the worker to end after the current block and wait for it."""
+        self._stop.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; tell whether it came."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._stream()
+            self._device = "stopped"
+        except (SerStreamError, OSError) as error:
+            self.error = error if isinstance(error, SerStreamError) else SerStreamError(str(error))
+            self._device = str(error)
+        finally:
+            for sink in self._sinks:
+                try:
+                    sink.close()
+                except OSError as error:
+                    self.error = self.error or SerStreamError(str(error))
+            old = self.snapshot
+            self.snapshot = Snapshot(
+                old.prediction,
+                old.level_dbfs,
+                old.position_s,
+                old.warm_up_s,
+                old.speech_now,
+                self._health(old.position_s, old.health.latency_s),
+                finished=True,
+            )
+
+    def _stream(self) -> None:
+        rate_in = self.source.sample_rate_hz
+        resampler = StreamingResampler(rate_in, self.engine.bundle.meta.sample_rate_hz)
+        end = 0
+        bad = False
+        for delivered in self.source:
+            if self._stop.is_set():
+                return
+            if not np.isfinite(delivered.samples).all():
+                # A driver's rubbish is a hole in the stream, not a reason to end it.
+                bad = True
+                continue
+            samples = delivered.samples
+            if self._duration_s is not None:
+                left = round(self._duration_s * rate_in) - delivered.start
+                if left <= 0:
+                    break
+                samples = samples[:left]
+            block = AudioBlock(samples, delivered.start, delivered.gap or bad, delivered.captured_s)
+            bad = False
+            end = block.end
+            self._process(block, resampler.push(block))
+        if end:
+            rest = AudioBlock(np.zeros(0, dtype=np.float32), end)
+            self._process(rest, resampler.flush(), ends=True)
+
+    def _process(self, block: AudioBlock, resampled: AudioBlock, ends: bool = False) -> None:
+        began = self._clock()
+        predictions = self.engine.feed(resampled) if len(resampled.samples) else []
+        if ends:
+            predictions += self.engine.flush()
+        now = self._clock()
+        self._busy_s += now - began
+        old = self.snapshot
+        position_s = block.end / self.source.sample_rate_hz
+        latency_s = old.health.latency_s
+        rate = self.engine.bundle.meta.sample_rate_hz
+        if predictions and block.captured_s is not None:
+            # The window's last sample is older than the newest captured one by what the resampler
+            # holds back and by what has not filled a frame yet.
+            behind_s = position_s - predictions[-1].end / rate
+            latency_s = now - block.captured_s + max(0.0, behind_s)
+        snapshot = Snapshot(
+            predictions[-1] if predictions else old.prediction,
+            level_dbfs(block.samples) if len(block.samples) else old.level_dbfs,
+            position_s,
+            self.engine.warm_up_samples / rate,
+            self.engine.speech_probability,
+            self._health(position_s, latency_s),
+        )
+        if snapshot.warm_up_s > 0.0 and resampled.gap:
+            snapshot = Snapshot(
+                None,
+                snapshot.level_dbfs,
+                position_s,
+                snapshot.warm_up_s,
+                snapshot.speech_now,
+                snapshot.health,
+            )
+        for prediction in predictions:
+            for sink in self._sinks:
+                sink.write(prediction, snapshot)
+        self.snapshot = snapshot
+
+    def _health(self, position_s: float, latency_s: float | None) -> Health:
+        source = self.source
+        return Health(
+            overflows=getattr(source, "overflows", 0),
+            lost_samples=getattr(source, "lost_samples", 0),
+            queue_depth=getattr(source, "queue_depth", 0),
+            real_time_factor=self._busy_s / position_s if position_s > 0 else 0.0,
+            latency_s=latency_s,
+            device=self._device,
+        )

@@ -1,0 +1,240 @@
+"""The terminal meter: draws the newest snapshot at its own pace and never holds up the stream."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from ser_stream.records import Timeline, said
+from ser_stream.types import Snapshot, State
+
+MIN_WIDTH, MAX_WIDTH = 40, 200
+STRIP_S = 60
+LEVEL_RANGE_DB = 60.0
+
+# Hue and letter both tell a class, so that neither is needed alone.
+PALETTE = {
+    "angry": "red",
+    "happy": "yellow",
+    "neutral": "cyan",
+    "sad": "blue",
+    "fear": "magenta",
+    "disgust": "green",
+}
+FALLBACK = ("bright_magenta", "bright_green", "bright_cyan", "bright_red")
+DIM = Style(dim=True)
+PLAIN = Style.null()
+
+
+def class_style(label: str, position: int) -> Style:
+    """Colour of a class, the same everywhere."""
+    return Style(color=PALETTE.get(label, FALLBACK[position % len(FALLBACK)]))
+
+
+@dataclass(frozen=True, slots=True)
+class MeterView:
+    """All that one drawing of the meter shows."""
+
+    title: str
+    labels: tuple[str, ...]
+    snapshot: Snapshot
+    strip: Sequence[str | None]
+    gated: bool
+    hint: str = "q quits"
+
+
+class Meter:
+    """Lay out a `MeterView` for any width from 40 to 200 columns, ten lines and one per class."""
+
+    def __init__(self, view: MeterView) -> None:
+        self.view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(MIN_WIDTH, min(MAX_WIDTH, options.max_width))
+        for line in self.lines(width, ascii_only=options.ascii_only):
+            yield from line
+            yield Segment.line()
+
+    def lines(self, width: int, ascii_only: bool = False) -> Iterator[list[Segment]]:
+        """Yield the lines, each at most ``width`` cells."""
+        view, snapshot = self.view, self.view.snapshot
+        name = max(9, *(len(label) for label in view.labels)) + 1
+        value = 10
+        bar = width - name - value
+        styles = {label: class_style(label, i) for i, label in enumerate(view.labels)}
+
+        title = view.title[: width - len(view.hint) - 1]
+        space = " " * (width - len(title) - len(view.hint))
+        yield [Segment(title, Style(bold=True)), Segment(space + view.hint, DIM)]
+        yield []
+        share = 1.0 + max(-LEVEL_RANGE_DB, min(0.0, snapshot.level_dbfs)) / LEVEL_RANGE_DB
+        hot = Style(color="red" if snapshot.level_dbfs > -3.0 else "green")
+        yield [
+            Segment("input".ljust(name)),
+            *_bar(share, bar, hot, ascii_only),
+            Segment(f"{snapshot.level_dbfs:.0f} dBFS".rjust(value)),
+        ]
+        yield [Segment("voice".ljust(name)), *self._voice()]
+        yield []
+        prediction = snapshot.prediction
+        smoothed = None if prediction is None else prediction.smoothed
+        for i, label in enumerate(view.labels):
+            p = 0.0 if smoothed is None else float(smoothed[i])
+            number = "" if smoothed is None else f"{p:.0%}"
+            yield [
+                Segment(label.ljust(name)),
+                *_bar(p, bar, styles[label], ascii_only),
+                Segment(number.rjust(value)),
+            ]
+        yield []
+        yield self._verdict(name, styles)
+        yield []
+        columns = min(2 * STRIP_S, width - name)
+        cells = [view.strip[c * len(view.strip) // columns] for c in range(columns)]
+        yield [Segment(f"last {STRIP_S} s".ljust(name)), *_strip(cells, styles)]
+        health = snapshot.health
+        latency = "--" if health.latency_s is None else f"{1000 * health.latency_s:.0f} ms"
+        text = (
+            f"latency {latency}, lost {health.lost_samples} samples, "
+            f"load {health.real_time_factor:.1%}"
+        )
+        lost = Style(color="red") if health.lost_samples or health.overflows else DIM
+        yield [Segment(text[:width], lost)]
+
+    def _voice(self) -> list[Segment]:
+        now = self.view.snapshot.speech_now
+        if now is None:
+            return [Segment("gate off", DIM)]
+        if now >= 0.5:
+            return [Segment("speech", Style(color="green", bold=True))]
+        return [Segment("no speech", DIM)]
+
+    def _verdict(self, name: int, styles: dict[str, Style]) -> list[Segment]:
+        snapshot = self.view.snapshot
+        prediction = snapshot.prediction
+        head = Segment("sounds".ljust(name))
+        if prediction is None:
+            return [head, Segment(f"warming up, {snapshot.warm_up_s:.1f} s to go", DIM)]
+        if prediction.label is not None and prediction.smoothed is not None:
+            p = float(prediction.smoothed[self.view.labels.index(prediction.label)])
+            style = styles[prediction.label] + Style(bold=True)
+            return [head, Segment(f"{prediction.label.upper()}  {p:.0%}", style)]
+        text = said(prediction)
+        if prediction.state is State.UNSURE and prediction.smoothed is not None:
+            top = int(prediction.smoothed.argmax())
+            text += f", perhaps {self.view.labels[top]}  {prediction.smoothed[top]:.0%}"
+        return [head, Segment(text, DIM)]
+
+
+def _bar(share: float, width: int, style: Style, ascii_only: bool) -> list[Segment]:
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    if ascii_only:
+        return [Segment("#" * full, style), Segment("-" * (width - full), DIM)]
+    text = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+    return [Segment(text, style), Segment("─" * (width - len(text)), DIM)]
+
+
+def _strip(cells: Sequence[str | None], styles: dict[str, Style]) -> Iterator[Segment]:
+    for cell in cells:
+        if cell is None:
+            yield Segment(" ")
+        elif cell in styles:
+            yield Segment(cell[0].upper(), styles[cell] + Style(reverse=True))
+        elif cell == State.UNSURE:
+            yield Segment("?", DIM)
+        else:
+            yield Segment(".", DIM)
+
+
+def plain_line(view: MeterView) -> str:
+    """One line of text for where there is no terminal, or no colour is wanted."""
+    snapshot = view.snapshot
+    prediction = snapshot.prediction
+    smoothed = None if prediction is None else prediction.smoothed
+    confidence = "" if smoothed is None else f"{float(smoothed.max()):.2f}"
+    bars = (
+        ""
+        if smoothed is None
+        else "  ".join(
+            f"{label} {float(p):.2f}" for label, p in zip(view.labels, smoothed, strict=True)
+        )
+    )
+    return (
+        f"{snapshot.position_s:8.1f} s  {snapshot.level_dbfs:4.0f} dBFS  "
+        f"{said(prediction):<11} {confidence:4}  {bars}"
+    ).rstrip()
+
+
+def summary_lines(timeline: Timeline, position_s: float) -> list[str]:
+    """Time per emotion and state over the whole stream, the most first."""
+    totals = timeline.totals_s()
+    whole = sum(totals.values())
+    lines = [f"heard {position_s:.1f} s"]
+    for name, seconds in totals.items():
+        lines.append(f"  {name:<12} {seconds:7.1f} s  {seconds / whole:5.0%}")
+    return lines
+
+
+class Keys:
+    """Notice a pressed ``q`` without echo; does nothing where stdin is not a terminal."""
+
+    def __init__(self) -> None:
+        self.quit = threading.Event()
+        self._done = threading.Event()
+        self._restore: list[object] | None = None
+
+    def __enter__(self) -> Self:
+        if not sys.stdin.isatty():
+            return self
+        if sys.platform == "win32":
+            threading.Thread(target=self._watch_windows, daemon=True).start()
+            return self
+        import termios
+        import tty
+
+        self._restore = termios.tcgetattr(sys.stdin)
+        tty.setcbreak(sys.stdin)
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        if self._restore is not None:
+            import termios
+
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._restore)  # type: ignore[arg-type]
+
+    def _watch(self) -> None:
+        import os
+        import select
+
+        while not self._done.is_set():
+            ready, _, _ = select.select([sys.stdin], [], [], 0.5)
+            if ready:
+                typed = os.read(sys.stdin.fileno(), 16)
+                if not typed or b"q" in typed.lower():
+                    self.quit.set()
+                    return
+
+    def _watch_windows(self) -> None:
+        import msvcrt
+
+        while not self._done.wait(0.1):
+            while msvcrt.kbhit():  # type: ignore[attr-defined]
+                if msvcrt.getwch().lower() == "q":  # type: ignore[attr-defined]
+                    self.quit.set()
+                    return
