@@ -1,0 +1,49 @@
+"""The gate that every export has to pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.errors import SerStreamError
+from ser_stream.types import Float32
+
+MAX_DIFFERENCE = 1e-4
+BATCHES = (1, 3)
+
+
+class ParityError(SerStreamError):
+    """PyTorch and ONNX Runtime disagree."""
+
+
+@torch.no_grad()
+def check_parity(net: nn.Module, bundle: ModelBundle, windows: Float32) -> float:
+    """Compare logits on windows (n, frames, features) of real audio at batch 1 and 3.
+
+    Returns:
+        The largest absolute difference.
+
+    Raises:
+        ParityError: it exceeds 1e-4, an output is not finite or has another shape, or there are
+            not enough windows, or all are the same.
+    """
+    if len(windows) < max(BATCHES) or np.ptp(windows, axis=0).max() == 0.0:
+        raise ParityError(f"parity needs {max(BATCHES)} different windows, got {len(windows)}")
+    net.eval()
+    worst = 0.0
+    for batch in BATCHES:
+        for i in range(0, len(windows) - batch + 1, batch):
+            x = np.ascontiguousarray(windows[i : i + batch])
+            want = net(torch.from_numpy(x)).numpy()
+            got = bundle(x)
+            if got.shape != want.shape:
+                raise ParityError(f"batch {batch}: shape {got.shape}, PyTorch gives {want.shape}")
+            difference = float(np.abs(got - want).max())
+            if not difference <= MAX_DIFFERENCE:
+                raise ParityError(
+                    f"batch {batch}: logits differ by {difference:.2e}, more than {MAX_DIFFERENCE}"
+                )
+            worst = max(worst, difference)
+    return worst

@@ -1,0 +1,1 @@
+"""Train the papers' models on open corpora; needs PyTorch."""

@@ -1,0 +1,124 @@
+"""Recording conditions: what a microphone, a room and a channel do to a voice.
+
+A condition is drawn once per speaker and variant and applied to all clips of that speaker, as a
+real recording would have it: the running normaliser is trained on what it will meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from scipy.fft import next_fast_len
+
+from ser_stream.types import Float32
+from training.recipe import AugmentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One recording condition; the neutral one changes nothing.
+
+    Attributes:
+        gain_db: gain applied last.
+        snr_db: ratio of speech to background noise; None without noise.
+        noise: index of the noise recording.
+        band_hz: pass band (low, high); None for all.
+        reverb_s: time in which the room's sound decays by 60 dB; 0 without a room.
+        speed: playback speed.
+        silence_s: most background before and after a clip.
+    """
+
+    gain_db: float = 0.0
+    snr_db: float | None = None
+    noise: int = 0
+    band_hz: tuple[float, float] | None = None
+    reverb_s: float = 0.0
+    speed: float = 1.0
+    silence_s: float = 0.0
+
+
+def draw_condition(config: AugmentConfig, n_noises: int, rng: np.random.Generator) -> Condition:
+    """Draw one condition at random."""
+    band = None
+    if rng.random() < config.telephone_share:
+        band = (300.0, 3400.0)
+    elif rng.random() < config.band_share:
+        band = (float(rng.choice([0.0, 60.0, 120.0])), float(rng.uniform(*config.band_hz)))
+    return Condition(
+        gain_db=float(rng.uniform(*config.gain_db)),
+        snr_db=float(rng.uniform(*config.snr_db)) if rng.random() < config.noise_share else None,
+        noise=int(rng.integers(n_noises + 2)),
+        band_hz=band,
+        reverb_s=float(rng.uniform(0.1, 0.5)) if rng.random() < config.reverb_share else 0.0,
+        speed=float(1.0 + config.speed * rng.uniform(-1, 1))
+        if rng.random() < config.speed_share
+        else 1.0,
+        silence_s=config.silence_s,
+    )
+
+
+def apply_condition(
+    samples: Float32,
+    rate_hz: int,
+    condition: Condition,
+    noises: Sequence[Float32],
+    rng: np.random.Generator,
+) -> Float32:
+    """Record float32 ``samples`` (n,) under ``condition``; the length may change."""
+    x = samples
+    if condition.speed != 1.0:
+        x = soxr.resample(x, rate_hz * condition.speed, rate_hz).astype(np.float32)
+    if condition.silence_s:
+        before, after = (rng.uniform(0.0, condition.silence_s, 2) * rate_hz).astype(int)
+        x = np.concatenate([np.zeros(before, np.float32), x, np.zeros(after, np.float32)])
+    if condition.reverb_s:
+        x = _reverberate(x, condition.reverb_s, rate_hz, rng)
+    if condition.snr_db is not None:
+        noise = _background(len(x), condition.noise, noises, rng)
+        speech_power = float(np.mean(samples**2)) + 1e-12
+        noise_power = float(np.mean(noise**2)) + 1e-12
+        x = x + noise * np.sqrt(speech_power / noise_power / 10 ** (condition.snr_db / 10))
+    if condition.band_hz is not None:
+        x = _band_limit(x, condition.band_hz, rate_hz)
+    gain = 10 ** ((condition.gain_db + rng.uniform(-2, 2)) / 20)
+    return np.clip(x * gain, -1.0, 1.0).astype(np.float32)
+
+
+def _background(n: int, which: int, noises: Sequence[Float32], rng: np.random.Generator) -> Float32:
+    # The two indices past the recordings are white and pink noise.
+    if which >= len(noises):
+        white = rng.standard_normal(n).astype(np.float32)
+        if which == len(noises):
+            return white
+        spectrum = np.fft.rfft(white)
+        return np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1.0), n).astype(
+            np.float32
+        )
+    start = int(rng.integers(len(noises[which])))
+    return np.resize(np.roll(noises[which], -start), n)
+
+
+def _reverberate(x: Float32, decay_s: float, rate_hz: int, rng: np.random.Generator) -> Float32:
+    # A room's tail is well modelled by noise that decays exponentially by 60 dB in decay_s.
+    n = int(decay_s * rate_hz)
+    response = rng.standard_normal(n) * 10 ** (-3.0 * np.arange(n) / n)
+    response *= rng.uniform(0.2, 0.7) / np.sqrt(np.sum(response**2))
+    response[0] = 1.0
+    size = int(next_fast_len(len(x) + n, real=True) or len(x) + n)
+    return np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(response, size), size)[: len(x)].astype(
+        np.float32
+    )
+
+
+def _band_limit(x: Float32, band_hz: tuple[float, float], rate_hz: int) -> Float32:
+    size = int(next_fast_len(len(x), real=True) or len(x))
+    hz = np.fft.rfftfreq(size, 1.0 / rate_hz)
+    low, high = band_hz
+    # First-order skirts of about 100 Hz avoid ringing.
+    mask = 1.0 / (1.0 + np.exp((hz - high) / 50.0))
+    if low > 0:
+        mask *= 1.0 / (1.0 + np.exp((low - hz) / 25.0))
+    return np.fft.irfft(np.fft.rfft(x, size) * mask, size)[: len(x)].astype(np.float32)

@@ -1,0 +1,97 @@
+"""What a training run leaves behind: plain data and tensors, loadable without running code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ser_stream.bundle import TrainingData
+from ser_stream.errors import SerStreamError
+from ser_stream.types import Float32
+from training.models import make_model
+from training.recipe import Recipe, parse_recipe
+
+CHECKPOINT = "checkpoint.pt"
+SCHEMA = 1
+
+
+class CheckpointError(SerStreamError):
+    """A checkpoint that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained network with all that a bundle needs.
+
+    Attributes:
+        recipe: what was trained.
+        net: the network, in evaluation mode.
+        mean: training mean per feature.
+        std: training standard deviation per feature.
+        temperature: fitted on the validation speakers.
+        training_data: corpora that were learnt from.
+        metrics: results, each with its protocol.
+        examples: normalised windows of real audio, float32 (n, frames, features); parity is
+            checked on them.
+    """
+
+    recipe: Recipe
+    net: nn.Module
+    mean: Float32
+    std: Float32
+    temperature: float
+    training_data: tuple[TrainingData, ...]
+    metrics: dict[str, Any]
+    examples: Float32
+
+    def save(self, path: Path) -> None:
+        """Write to ``path``, replacing it in one step."""
+        part = path.with_suffix(".part")
+        torch.save(
+            {
+                "schema": SCHEMA,
+                "recipe": self.recipe.as_dict(),
+                "state": self.net.state_dict(),
+                "mean": torch.from_numpy(self.mean),
+                "std": torch.from_numpy(self.std),
+                "temperature": self.temperature,
+                "training_data": [asdict(d) for d in self.training_data],
+                "metrics": self.metrics,
+                "examples": torch.from_numpy(self.examples),
+            },
+            part,
+        )
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint, or the one in a run's folder.
+
+        Raises:
+            CheckpointError: missing, not a checkpoint, or of another schema.
+        """
+        file = path / CHECKPOINT if path.is_dir() else path
+        try:
+            table = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many types for what is not its own
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{file}: not a checkpoint of ser-train: {reason}") from error
+        if not isinstance(table, dict) or table.get("schema") != SCHEMA:
+            raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
+        recipe = parse_recipe(table["recipe"])
+        net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
+        net.load_state_dict(table["state"])
+        return cls(
+            recipe,
+            net.eval(),
+            table["mean"].numpy(),
+            table["std"].numpy(),
+            table["temperature"],
+            tuple(TrainingData(**d) for d in table["training_data"]),
+            table["metrics"],
+            table["examples"].numpy(),
+        )

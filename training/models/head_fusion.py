@@ -1,0 +1,97 @@
+"""Paper 1: Xu & Zhang, "Improve Accuracy of SER with Attention Head Fusion" (CCWC 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class HeadFusionConfig:
+    """Sizes of the network; the defaults are the paper's best (section IV.C).
+
+    Attributes:
+        n_classes: outputs.
+        n_head: attention maps that are fused.
+        n_size: channels of each attention map.
+        attention: False leaves the attention layer out (last row of Table IV).
+        dropout: before the classifier; the paper has none.
+    """
+
+    n_classes: int = 4
+    n_head: int = 4
+    n_size: int = 64
+    attention: bool = True
+    dropout: float = 0.0
+
+
+class HeadFusion(nn.Module):
+    """CNN over an MFCC image, self-attention over its positions, heads averaged.
+
+    Input: float32 (batch, frames, coefficients). Output: logits (batch, n_classes).
+    """
+
+    def __init__(self, config: HeadFusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        # (10, 2): the 10 runs along frequency, the 2 along time (section III.B).
+        self.conv1a = nn.Conv2d(1, 8, (10, 2), bias=False)
+        self.conv1b = nn.Conv2d(1, 8, (2, 8), bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv2, self.bn2 = _conv3x3(16, 32)
+        self.conv3, self.bn3 = _conv3x3(32, 48)
+        self.conv4, self.bn4 = _conv3x3(48, 64)
+        self.conv5, self.bn5 = _conv3x3(64, 80)
+        n = config.n_head * config.n_size
+        if config.attention:
+            self.key = nn.Linear(80, n)
+            self.query = nn.Linear(80, n)
+            self.value = nn.Linear(80, n)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classify = nn.Linear(config.n_size if config.attention else 80, config.n_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.positions(features)  # (B, P, 80)
+        pooled = self.fuse(x) if self.config.attention else x.mean(dim=1)
+        return self.classify(self.dropout(pooled))
+
+    def positions(self, features: Tensor) -> Tensor:
+        """Convolve (B, T, F) features into (B, P, 80): one vector per position of the last map."""
+        x = features.transpose(1, 2).unsqueeze(1)  # (B, T, F) -> (B, 1, F, T)
+        a = self.conv1a(F.pad(x, (0, 1, 4, 5)))  # same size: (B, 8, F, T)
+        b = self.conv1b(F.pad(x, (3, 4, 0, 1)))
+        x = F.relu(self.bn1(torch.cat([a, b], dim=1)))  # (B, 16, F, T)
+        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)  # (B, 32, F/2, T/2)
+        x = F.max_pool2d(F.relu(self.bn3(self.conv3(x))), 2)  # (B, 48, F/4, T/4)
+        x = F.relu(self.bn4(self.conv4(x)))
+        x = F.relu(self.bn5(self.conv5(x)))  # (B, 80, F/4, T/4)
+        return x.flatten(2).transpose(1, 2)  # (B, 80, H, W) -> (B, P = H*W, 80)
+
+    def fuse(self, x: Tensor) -> Tensor:
+        """Equations (1) to (3) and the global average pool, (B, P, 80) -> (B, n_size).
+
+        The mean over positions p of ``sum_q A[p, q] V[q]`` is ``sum_q a[q] V[q]`` with
+        ``a[q] = mean_p A[p, q]``; each a sums to 1, so V's affine map can be applied to the one
+        pooled vector instead of to every position: the same value for a fraction of the work.
+        """
+        c = self.config
+        k = self._heads(self.key(x))  # (B, n_head, P, n_size)
+        q = self._heads(self.query(x))
+        attention = torch.softmax(k @ q.transpose(2, 3), dim=-1)  # (2): (B, n_head, P, P)
+        a = attention.mean(dim=2)  # (B, n_head, P)
+        pooled = a @ x  # (B, n_head, 80)
+        weight = self.value.weight.view(c.n_head, c.n_size, -1)
+        bias = self.value.bias.view(c.n_head, c.n_size)
+        v = torch.matmul(weight, pooled.unsqueeze(-1)).squeeze(-1) + bias  # (B, n_head, n_size)
+        return v.mean(dim=1)  # (3)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        c = self.config
+        return x.unflatten(2, (c.n_head, c.n_size)).transpose(1, 2)
+
+
+def _conv3x3(n_in: int, n_out: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    return nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out)
