@@ -384,8 +384,6 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
     else:
         view = _View.PLAIN
     session = Session(source, engine, sinks, options.duration_s)
-    if view is _View.JSONL:
-        typer.echo(f"listening to {source.name} at {source.sample_rate_hz} Hz", err=True)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     session.start()
     try:
@@ -432,8 +430,9 @@ def _watch(session: Session, timeline: Timeline, view: _View, console: Console) 
                         console.clear()
                     screen.update(Meter(current()), refresh=True)
             return
-        if view is _View.PLAIN:
-            console.print(title, highlight=False)
+        session.heard.wait()
+        if session.error is None:
+            console.print(f"listening: {title}", highlight=False)
         shown_s = 0.0
         while not (session.wait(REFRESH_S) or keys.quit.is_set()):
             snapshot = session.snapshot

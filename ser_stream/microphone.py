@@ -22,7 +22,7 @@ from ser_stream.types import AudioBlock, Float32
 BLOCK_S = 0.032
 # A sound server that sleeps takes up to two seconds until its first block.
 FIRST_BLOCK_TIMEOUT_S = 6.0
-BLOCK_TIMEOUT_S = 1.5
+BLOCK_TIMEOUT_S = 4.0
 REOPEN_EVERY_S = 1.0
 
 

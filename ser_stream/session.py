@@ -28,7 +28,8 @@ class Session:
     """Run ``engine`` over ``source`` in the background; views poll `snapshot`.
 
     The source must have been entered; leaving it stays with the caller. An error ends the session:
-    it is kept in `error`, and everything that the sinks got before it stays.
+    it is kept in `error`, and everything that the sinks got before it stays. `heard` is set once
+    the first block was taken.
 
     Args:
         source: where blocks come from.
@@ -53,6 +54,7 @@ class Session:
         self._sinks = sinks
         self._duration_s = duration_s
         self._clock = clock
+        self.heard = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ser-stream", daemon=True)
         self._busy_s = 0.0
@@ -82,6 +84,7 @@ class Session:
             self.error = error if isinstance(error, SerStreamError) else SerStreamError(str(error))
             self._device = str(error)
         finally:
+            self.heard.set()
             for sink in self._sinks:
                 try:
                     sink.close()
@@ -161,6 +164,7 @@ class Session:
             for sink in self._sinks:
                 sink.write(prediction, snapshot)
         self.snapshot = snapshot
+        self.heard.set()
 
     def _health(self, position_s: float, latency_s: float | None) -> Health:
         source = self.source

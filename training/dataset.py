@@ -69,6 +69,8 @@ def build_features(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FeatureStore:
     """Compute or read from ``cache`` the frames of the clean and ``variants`` disturbed clips."""
+    if not utterances:
+        return FeatureStore([])
     key = json.dumps(
         [
             CACHE_VERSION,

@@ -224,6 +224,16 @@ class WeightAverage:
                 kept.copy_(live[name])
 
 
+def jitter(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Shift and scale each coefficient of windows (batch, frames, features) at random."""
+    if strength == 0.0:
+        return x
+    batch, _, width = x.shape
+    shift = strength * torch.randn((batch, 1, width), generator=generator)
+    scale = torch.exp(strength * torch.randn((batch, 1, width), generator=generator))
+    return x * scale.to(x.device) + shift.to(x.device)
+
+
 def spec_augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Blank two stripes of frames and one of coefficients per window (Park et al., 2019)."""
     x = x.clone()
@@ -260,7 +270,8 @@ def fit(
         recipe: what to train.
         train: training utterances, and ``train_store`` their frames.
         train_store: see ``train``.
-        validation: utterances of other speakers, and ``validation_store`` their frames.
+        validation: utterances of other speakers, and ``validation_store`` their frames; without any
+            the last epoch is kept and the temperature is 1.
         validation_store: see ``validation``.
         device: where the network runs.
         on_epoch: told of every epoch, with a function that gives a resumable state.
@@ -282,7 +293,11 @@ def fit(
     class_weight = torch.tensor(
         len(truth) / (len(counts) * counts), dtype=torch.float32, device=device
     )
-    held_windows, held_index = evaluation_windows(validation, validation_store, normalizer, recipe)
+    held_windows, held_index = (
+        evaluation_windows(validation, validation_store, normalizer, recipe)
+        if validation
+        else (None, None)
+    )
     held_truth = np.array([recipe.labels.index(u.emotion) for u in validation])
 
     net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
@@ -298,6 +313,7 @@ def fit(
         optimizer.load_state_dict(resume["optimizer"])
         rng.bit_generator.state = resume["rng"]
         generator.set_state(resume["generator"])
+        torch.set_rng_state(resume["dropout"])
         history = [Epoch(**e) for e in resume["history"]]
         best = (Epoch(**resume["best_epoch"]), resume["best"])
 
@@ -315,7 +331,7 @@ def fit(
                 continue
             x = torch.from_numpy(windows[picked]).to(device)
             y = F.one_hot(torch.from_numpy(truth[index[picked]]), len(counts)).float().to(device)
-            x = spec_augment(x, recipe, generator)
+            x = spec_augment(jitter(x, config.jitter, generator), recipe, generator)
             if config.mixup:
                 share = float(rng.beta(config.mixup, config.mixup))
                 other = torch.from_numpy(rng.permutation(len(picked))).to(device)
@@ -328,12 +344,16 @@ def fit(
             optimizer.step()
             average.update(net)
             losses.append(loss.item())
-        logits = predict(average.net, held_windows, device)
-        posterior = mean_posterior(logits, held_index, len(validation))
-        held = score(held_truth, posterior.argmax(axis=1), len(counts))
-        epoch = Epoch(number, float(np.mean(losses)), held.wa, held.uar, time.monotonic() - began)
+        wa = uar = float("nan")
+        if held_windows is not None and held_index is not None:
+            logits = predict(average.net, held_windows, device)
+            posterior = mean_posterior(logits, held_index, len(validation))
+            held = score(held_truth, posterior.argmax(axis=1), len(counts))
+            wa, uar = held.wa, held.uar
+        epoch = Epoch(number, float(np.mean(losses)), wa, uar, time.monotonic() - began)
         history.append(epoch)
-        if best is None or epoch.uar > best[0].uar:
+        # Without validation speakers every epoch replaces the one before it.
+        if best is None or not epoch.uar <= best[0].uar:
             best = (epoch, copy.deepcopy(average.net.state_dict()))
 
         def state(best: Any = best) -> dict[str, Any]:
@@ -344,6 +364,7 @@ def fit(
                 "optimizer": optimizer.state_dict(),
                 "rng": rng.bit_generator.state,
                 "generator": generator.get_state(),
+                "dropout": torch.get_rng_state(),
                 "history": [asdict(e) for e in history],
                 "best_epoch": asdict(best[0]),
                 "best": best[1],
@@ -356,8 +377,10 @@ def fit(
     if best is None:
         raise ValueError("no epoch was trained")
     average.net.load_state_dict(best[1])
-    logits = predict(average.net, held_windows, device)
-    temperature = fit_temperature(logits, held_truth[held_index])
+    temperature = 1.0
+    if held_windows is not None and held_index is not None:
+        logits = predict(average.net, held_windows, device)
+        temperature = fit_temperature(logits, held_truth[held_index])
     return Trained(average.net.cpu(), statistics, temperature, best[0], history)
 
 

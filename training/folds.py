@@ -26,26 +26,30 @@ class Split:
 
 
 def split_by_speaker(
-    utterances: Sequence[Utterance],
-    validation_share: float = 0.15,
-    test_share: float = 0.2,
-    seed: int = 0,
+    utterances: Sequence[Utterance], fold: int = 0, n_folds: int = 5, validation_share: float = 0.15
 ) -> Split:
-    """Divide the speakers of each corpus at random into train, validation and test.
+    """Divide the speakers of each corpus into test, validation and train.
 
-    The division depends on the speakers' names and ``seed`` alone, so that whoever has the same
-    corpus can tell which speakers a model has never heard.
+    The speakers of a corpus are shuffled by a fixed seed and dealt into ``n_folds`` runs; run
+    ``fold`` tests, the speakers right after it validate. Over all folds every speaker tests once.
+    The division depends on the speakers' names alone, so that whoever has the same corpus can tell
+    which speakers a model has never heard.
+
+    Raises:
+        ValueError: ``fold`` is not one of ``n_folds``.
     """
+    if not 0 <= fold < n_folds:
+        raise ValueError(f"fold {fold} of {n_folds}")
     part_of: dict[str, str] = {}
     for corpus in sorted({u.corpus for u in utterances}):
         speakers = sorted({u.speaker for u in utterances if u.corpus == corpus})
-        random.Random(f"{corpus}:{seed}").shuffle(speakers)
-        n_test = round(test_share * len(speakers))
-        n_validation = round(validation_share * len(speakers))
+        random.Random(f"{corpus}:0").shuffle(speakers)
+        n = len(speakers)
+        tested = [i for i in range(n) if i * n_folds // n == fold]
+        n_validation = round(validation_share * n)
+        after = [(tested[-1] + 1 + i) % n for i in range(n_validation)] if tested else []
         for i, speaker in enumerate(speakers):
-            part_of[speaker] = (
-                "test" if i < n_test else "validation" if i < n_test + n_validation else "train"
-            )
+            part_of[speaker] = "test" if i in tested else "validation" if i in after else "train"
     parts: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
     for utterance in utterances:
         parts[part_of[utterance.speaker]].append(utterance)

@@ -59,6 +59,8 @@ class TrainConfig:
         mixup: alpha of the mixing weight's beta distribution; 0 turns mixing off.
         time_mask: most frames blanked in one of two stripes.
         feature_mask: most coefficients blanked in one stripe.
+        jitter: standard deviation of a random shift and (logarithmic) scale of each coefficient of
+            a window, as wrong statistics of the speaker would cause.
         forget_share: chance that the running normaliser forgets the speaker before a clip.
         clean_share: share of epochs' speakers that are heard without disturbance.
         average: decay per step of the averaged weights, which are the ones kept.
@@ -76,6 +78,7 @@ class TrainConfig:
     mixup: float = 0.2
     time_mask: int = 8
     feature_mask: int = 2
+    jitter: float = 0.0
     forget_share: float = 0.08
     clean_share: float = 0.3
     average: float = 0.995

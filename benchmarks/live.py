@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""What the live meter costs, beside the naive way, in one run.
+
+    python benchmarks/live.py [--seconds 60] [--device pulse]
+
+Prints, for updates every 0.1 s (three frames):
+
+per update: front end, model and total in the engine, without and with the gate, p50 and p99, and
+    the same for the naive way: librosa MFCCs of the whole 2 s and the PyTorch network, eager;
+process: CPU share of `ser-stream` on a pseudo-terminal, peak memory, and the time from process
+    start to the first accepted block; live from a microphone if there is one (a virtual one will
+    do) and else from the demo clip at the speed of real time.
+
+The naive way needs the extras train and export; without them it is left out, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import resource
+import subprocess
+import sys
+import threading
+import time
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.engine import Engine, EngineConfig
+from ser_stream.errors import DeviceError
+from ser_stream.types import AudioBlock, Float32
+from ser_stream.vad import GateConfig
+
+RATE_HZ = 16000
+HOP = 1536  # 0.096 s, three frames
+UPDATES = 1500
+WARM_UP = 50
+COMMAND = [sys.executable, "-m", "ser_stream.cli"]
+
+
+class TimedBundle:
+    """A bundle that notes how long each call takes."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._bundle = bundle
+        self.spent_s = 0.0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bundle, name)
+
+    def __call__(self, features: Float32) -> Float32:
+        began = time.perf_counter()
+        result = self._bundle(features)
+        self.spent_s = time.perf_counter() - began
+        return result
+
+
+def engine_updates(bundle: ModelBundle, speech: Float32, gate: bool) -> dict[str, np.ndarray]:
+    """Milliseconds per update (n,) of front end and the rest, model, and total."""
+    timed = TimedBundle(bundle)
+    engine = Engine(timed, EngineConfig(hop_s=0.1, gate=GateConfig() if gate else None))  # type: ignore[arg-type]
+    model, total = [], []
+    position = 0
+    while len(total) < UPDATES + WARM_UP:
+        at = position % (len(speech) - HOP)
+        block = AudioBlock(speech[at : at + HOP], position)
+        position += HOP
+        timed.spent_s = 0.0
+        began = time.perf_counter()
+        predictions = engine.feed(block)
+        spent = time.perf_counter() - began
+        if predictions and predictions[0].logits is not None:
+            model.append(timed.spent_s)
+            total.append(spent)
+    model_ms, total_ms = (1e3 * np.array(v[WARM_UP:]) for v in (model, total))
+    return {"front end and rest": total_ms - model_ms, "model": model_ms, "total": total_ms}
+
+
+def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray] | None:
+    """The same for librosa over the whole window and PyTorch eager; None without them."""
+    try:
+        import librosa
+        import torch
+
+        from training.models import make_model
+    except ImportError:
+        return None
+    meta = bundle.meta
+    params = meta.recipe["model_params"]
+    net = make_model(meta.recipe["model"], {"n_classes": len(meta.labels), **params}).eval()
+    torch.set_num_threads(1)
+    c = bundle.extractor.config
+    mean, std = (np.array(v, dtype=np.float32) for v in (meta.mean, meta.std))
+    features, model = [], []
+    for i in range(200 + 10):
+        at = i * HOP % (len(speech) - bundle.window_samples)
+        window = speech[at : at + bundle.window_samples]
+        began = time.perf_counter()
+        mel = librosa.feature.melspectrogram(
+            y=window, sr=RATE_HZ, n_fft=c.n_fft, hop_length=c.hop_length, center=False,
+            n_mels=c.n_mels, fmin=c.f_min_hz, fmax=c.f_max_hz,
+        )  # fmt: skip
+        log_mel = librosa.power_to_db(mel, amin=c.log_floor, top_db=None)
+        mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=c.n_mfcc)
+        x = ((mfcc.T - mean) / std).astype(np.float32)[None]
+        middle = time.perf_counter()
+        with torch.no_grad():
+            torch.softmax(net(torch.from_numpy(x)), dim=1).numpy()
+        features.append(middle - began)
+        model.append(time.perf_counter() - middle)
+    f, m = (1e3 * np.array(v[10:]) for v in (features, model))
+    return {"front end and rest": f, "model": m, "total": f + m}
+
+
+def show(title: str, table: dict[str, np.ndarray]) -> None:
+    """Print p50 and p99 of every part."""
+    print(f"{title} ({len(table['total'])} updates)")
+    for name, ms in table.items():
+        p50, p99 = np.percentile(ms, [50, 99])
+        print(f"  {name:<20} p50 {p50:7.3f} ms   p99 {p99:7.3f} ms")
+
+
+def has_microphone(device: str) -> bool:
+    """Whether ``device`` can be found."""
+    from ser_stream.microphone import find_device
+
+    try:
+        find_device(device)
+    except DeviceError:
+        return False
+    return True
+
+
+def run_process(arguments: list[str]) -> tuple[float, float, float]:
+    """Run ser-stream on a pseudo-terminal of 100 columns.
+
+    Returns:
+        CPU seconds, wall seconds, peak resident memory in MB.
+    """
+    leader, follower = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=follower, stdout=follower, stderr=follower, env=environment,
+    )  # fmt: skip
+    os.close(follower)
+    written = bytearray()
+
+    def drain() -> None:
+        # Reading from a terminal whose last user has gone is an error on Linux.
+        try:
+            while data := os.read(leader, 65536):
+                written.extend(data)
+        except OSError:
+            return
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    peak = [0.0]
+    watcher = threading.Thread(target=watch_memory, args=(process.pid, peak))
+    watcher.start()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    reader.join()
+    watcher.join()
+    os.close(leader)
+    if process.returncode != 0:
+        raise SystemExit(f"ser-stream {' '.join(arguments)} failed:\n{written.decode()[-500:]}")
+    return usage.ru_utime + usage.ru_stime, wall, peak[0] or usage.ru_maxrss / 1024
+
+
+def watch_memory(pid: int, peak_mb: list[float]) -> None:
+    """Keep the peak resident memory of process ``pid`` while it lives.
+
+    ru_maxrss will not do on Linux: a child starts with what its parent had when it forked.
+    """
+    try:
+        while True:
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    peak_mb[0] = int(line.split()[1]) / 1024
+            time.sleep(0.5)
+    except (OSError, ValueError):
+        return
+
+
+def first_block_s(arguments: list[str]) -> float:
+    """Seconds from process start to the line that tells of the first accepted block."""
+    began = time.monotonic()
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--jsonl", "--duration", "0.5"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("listening"):
+                return time.monotonic() - began
+    raise SystemExit("ser-stream never heard a block")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--device", default="pulse")
+    options = parser.parse_args()
+
+    path = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
+    speech, _ = soundfile.read(path, dtype="float32")
+    bundle = ModelBundle.load()
+    print(f"{os.cpu_count()} cores, {bundle}")
+    ours = engine_updates(bundle, speech, gate=False)
+    show("per update, engine, no gate", ours)
+    show("per update, engine, with the speech gate", engine_updates(bundle, speech, gate=True))
+    naive = naive_updates(bundle, speech)
+    if naive is None:
+        print("per update, naive: left out, librosa or PyTorch is missing")
+    else:
+        show("per update, naive (librosa over 2 s, PyTorch eager, one thread)", naive)
+        ratio = np.median(naive["total"]) / np.median(ours["total"])
+        print(f"  naive / engine without gate, p50: {ratio:.1f} times")
+
+    live = has_microphone(options.device)
+    source = ["--device", options.device] if live else ["demo"]
+    print("process, live from", options.device if live else "the demo clip (no microphone)")
+    player = subprocess.Popen(["true"])
+    for gate in ("--no-gate", "--gate"):
+        if live and options.device == "pulse":
+            player = play(path, options.seconds)
+        limit = ["--duration", str(options.seconds)]
+        cpu, wall, peak = run_process([*source, gate, *limit])
+        player.terminate()
+        player.wait()
+        print(f"  {gate:<10} CPU {cpu:6.2f} s in {wall:6.2f} s = {cpu / wall:6.2%} of one core")
+        idle, idle_wall, _ = run_process([*source, gate, "--duration", "3"])
+        share = (cpu - idle) / (wall - idle_wall)
+        print(f"  {'':<10} without start-up {share:6.2%}; peak memory {peak:.0f} MB")
+    starts = sorted(first_block_s(source) for _ in range(5))
+    print(
+        f"  first block after {starts[2]:.2f} s (median of 5; {starts[0]:.2f} to {starts[-1]:.2f})"
+    )
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"this benchmark itself, with librosa and PyTorch: peak {own:.0f} MB")
+
+
+def play(path: Path, seconds: float) -> subprocess.Popen[bytes]:
+    """Play the clip over and over into the virtual microphone of the tests."""
+    samples, rate = soundfile.read(path, dtype="int16")
+    repeated = np.tile(samples, 1 + int((seconds + 10) * rate / len(samples)))
+    player = subprocess.Popen(
+        ["pacat", "--playback", "--device=ser_mic", f"--rate={rate}", "--channels=1",
+         "--format=s16le"],
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    assert player.stdin is not None
+
+    def feed() -> None:
+        try:
+            assert player.stdin is not None
+            player.stdin.write(repeated.tobytes())
+            player.stdin.close()
+        except BrokenPipeError:
+            return
+
+    threading.Thread(target=feed, daemon=True).start()
+    return player
+
+
+if __name__ == "__main__":
+    main()

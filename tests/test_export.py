@@ -1,0 +1,128 @@
+"""Export: one verified file, or none."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+from typer.testing import CliRunner  # noqa: E402
+
+from export import to_onnx  # noqa: E402
+from export.cli import app  # noqa: E402
+from export.parity import ParityError, check_parity  # noqa: E402
+from export.to_onnx import ExportError, example_windows, export  # noqa: E402
+from ser_stream.bundle import ModelBundle  # noqa: E402
+from ser_stream.engine import Engine  # noqa: E402
+from ser_stream.types import AudioBlock  # noqa: E402
+from training.checkpoint import Checkpoint  # noqa: E402
+from training.corpora import CREDITS  # noqa: E402
+from training.models import make_model  # noqa: E402
+from training.recipe import load_recipe  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def checkpoint(bundle, speech) -> Checkpoint:
+    """An untrained network with the shipped model's statistics, on windows of the demo clip."""
+    torch.manual_seed(0)
+    meta = bundle.meta
+    made = Checkpoint(
+        load_recipe("default"),
+        make_model("head_fusion", {"n_classes": 4}).eval(),
+        np.array(meta.mean, dtype=np.float32),
+        np.array(meta.std, dtype=np.float32),
+        1.25,
+        (CREDITS["crema-d"],),
+        {"test": {"uar": 0.25, "protocol": "none"}},
+        np.zeros((0, 59, 13), dtype=np.float32),
+    )
+    clips = [speech[i : i + 48000] for i in range(0, 480000, 48000)]
+    return replace(made, examples=example_windows(clips, made))
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    difference = export(checkpoint, path)
+    assert 0.0 < difference < 1e-4
+    return path
+
+
+def test_an_export_streams_and_tells_all(exported, checkpoint, speech):
+    bundle = ModelBundle.load(exported)
+    meta = bundle.meta
+    assert meta.temperature == 1.25
+    assert meta.training_data == checkpoint.training_data
+    assert meta.metrics == checkpoint.metrics
+    assert meta.recipe["train"]["epochs"] == checkpoint.recipe.train.epochs
+    assert len(Engine(bundle).feed(AudioBlock(speech[:64000], 0))) == 6
+    assert [p.name for p in exported.parent.iterdir()] == ["model.onnx"]
+
+
+def test_a_file_says_nothing_of_the_machine_that_made_it(exported):
+    data = exported.read_bytes()
+    for trace in (b"/home/", b"/root/", b"/work/", b"site-packages", b".py"):
+        assert trace not in data
+
+
+def test_every_batch_agrees_with_pytorch(exported, checkpoint):
+    bundle = ModelBundle.load(exported)
+    for batch in (1, 2, 3, 7):
+        x = checkpoint.examples[:batch]
+        with torch.no_grad():
+            want = checkpoint.net(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(bundle(x), want, atol=1e-4)
+
+
+def test_parity_refuses_another_network(exported, checkpoint):
+    other = copy.deepcopy(checkpoint.net)
+    with torch.no_grad():
+        other.classify.bias[2] += 2e-4
+    with pytest.raises(ParityError, match="differ by 2"):
+        check_parity(other, ModelBundle.load(exported), checkpoint.examples)
+    with torch.no_grad():
+        other.classify.bias[2] = float("nan")
+    with pytest.raises(ParityError, match="differ by nan"):
+        check_parity(other, ModelBundle.load(exported), checkpoint.examples)
+
+
+def test_parity_needs_enough_different_windows(exported, checkpoint):
+    bundle = ModelBundle.load(exported)
+    for windows in (checkpoint.examples[:2], np.repeat(checkpoint.examples[:1], 5, axis=0)):
+        with pytest.raises(ParityError, match="different windows"):
+            check_parity(checkpoint.net, bundle, windows)
+
+
+def test_what_fails_leaves_no_file_and_the_old_one_alone(checkpoint, tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    path.write_text("the old one")
+
+    def disagree(*arguments: object) -> float:
+        raise ParityError("no")
+
+    monkeypatch.setattr(to_onnx, "check_parity", disagree)
+    with pytest.raises(ParityError):
+        export(checkpoint, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+    assert path.read_text() == "the old one"
+
+
+def test_an_unwritable_path_is_told(checkpoint, tmp_path):
+    with pytest.raises(ExportError, match="cannot write"):
+        export(checkpoint, tmp_path / "missing" / "model.onnx")
+
+
+def test_the_command_takes_a_run_and_audio(checkpoint, tmp_path, demo_path):
+    checkpoint.save(tmp_path / "checkpoint.pt")
+    out = tmp_path / "model.onnx"
+    result = CliRunner().invoke(app, [str(tmp_path), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "differ by at most" in result.output
+    few = CliRunner().invoke(app, [str(tmp_path), "-o", str(out), "--audio", str(demo_path)])
+    assert isinstance(few.exception, ParityError)

@@ -1,0 +1,307 @@
+"""The microphone: against a fake PortAudio for what goes wrong, and live on a virtual one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_stream import microphone
+from ser_stream.errors import DeviceError
+from ser_stream.microphone import Microphone, find_device, level_dbfs, list_devices
+
+RATE_HZ = 16000
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class FakeStream:
+    """A stream whose blocks the test delivers by hand."""
+
+    def __init__(self, callback, samplerate: float, channels: int, **more: object) -> None:
+        if samplerate == 12345:
+            raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
+        self.callback = callback
+        self.channels = channels
+        self.closed = False
+
+    def start(self) -> None:
+        return None
+
+    def close(self, ignore_errors: bool = True) -> None:
+        self.closed = True
+
+    def deliver(self, samples: np.ndarray, overflow: bool = False, age_s: float = 0.0) -> None:
+        data = np.repeat(samples.astype(np.float32)[:, None], self.channels, axis=1)
+        when = SimpleNamespace(
+            currentTime=100.0, inputBufferAdcTime=100.0 - age_s - len(samples) / RATE_HZ
+        )
+        self.callback(data, len(data), when, SimpleNamespace(input_overflow=overflow))
+        data[:] = np.nan  # the driver uses its buffer again
+
+
+class FakePortAudio:
+    """As much of sounddevice as the microphone uses."""
+
+    PortAudioError = PortAudioError
+
+    def __init__(self, names: list[str], mono: bool = True) -> None:
+        self.names = names
+        self.mono = mono
+        self.streams: list[FakeStream] = []
+        self.restarts = 0
+        self.default = SimpleNamespace(device=(1 if len(names) > 1 else -1, -1))
+
+    def query_hostapis(self) -> list[dict[str, object]]:
+        return [{"name": "ALSA", "default_input_device": 0 if self.names else -1}]
+
+    def query_devices(self) -> list[dict[str, object]]:
+        return [
+            {
+                "name": n, "hostapi": 0, "default_samplerate": 16000.0,
+                "max_input_channels": 0 if n == "speaker" else 2,
+            }
+            for n in self.names
+        ]  # fmt: skip
+
+    def check_input_settings(self, *arguments: object) -> None:
+        if not self.mono:
+            raise PortAudioError("Invalid number of channels")
+
+    def InputStream(self, callback, samplerate, channels, **more: object):  # noqa: N802
+        stream = FakeStream(callback, samplerate, channels, **more)
+        self.streams.append(stream)
+        return stream
+
+    def _terminate(self) -> None:
+        self.restarts += 1
+
+    def _initialize(self) -> None:
+        return None
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+    portaudio = FakePortAudio(["speaker", "Built-in Audio", "USB Audio", "USB Audio 2"])
+    monkeypatch.setattr(microphone, "portaudio", lambda: portaudio)
+    return portaudio
+
+
+def test_devices_are_found_by_index_name_and_part_of_a_name(fake):
+    assert [d.index for d in list_devices()] == [1, 2, 3]
+    assert find_device(None).name == "Built-in Audio"
+    assert find_device("2").name == find_device(2).name == "USB Audio"
+    assert find_device("usb audio").index == 2
+    assert find_device("audio 2").index == 3
+    for wanted in ("0", "9", "-1", "bluetooth"):
+        with pytest.raises(DeviceError, match="no input device '"):
+            find_device(wanted)
+
+
+def test_without_devices_or_portaudio_the_message_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(microphone, "portaudio", lambda: FakePortAudio(["speaker"]))
+    with pytest.raises(DeviceError, match="no input device; plug one in"):
+        find_device(None)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(DeviceError, match="PortAudio is missing"):
+        find_device(None)
+
+
+def test_a_rate_that_the_device_refuses_is_told(fake):
+    with (
+        pytest.raises(DeviceError, match=r"cannot open 'Built-in Audio' at 12345 Hz: Invalid"),
+        Microphone(sample_rate_hz=12345),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("mono", [True, False])
+def test_blocks_are_copied_counted_and_stamped(fake, mono):
+    fake.mono = mono
+    with Microphone() as source:
+        (stream,) = fake.streams
+        assert stream.channels == (1 if mono else 2)
+        ramp = np.arange(1024) / 1024
+        stream.deliver(ramp[:512], age_s=0.25)
+        stream.deliver(ramp[512:])
+        a, b = itertools.islice(source, 2)
+    np.testing.assert_array_equal(np.concatenate([a.samples, b.samples]), ramp.astype(np.float32))
+    assert [(x.start, x.gap) for x in (a, b)] == [(0, False), (512, False)]
+    assert a.captured_s == pytest.approx(time.monotonic() - 0.25, abs=0.2)
+    assert stream.closed
+
+
+def test_overflows_are_gaps(fake):
+    with Microphone() as source:
+        stream = fake.streams[0]
+        stream.deliver(np.zeros(512))
+        stream.deliver(np.zeros(512), overflow=True)
+        stream.deliver(np.zeros(512))
+        assert [b.gap for b in itertools.islice(source, 3)] == [False, True, False]
+        assert source.overflows == 1
+
+
+def test_a_full_queue_drops_and_counts_and_then_tells_the_gap(fake):
+    with Microphone(queue_s=0.064) as source:
+        stream = fake.streams[0]
+        for _ in range(5):
+            stream.deliver(np.zeros(512))
+        assert source.queue_depth == 2
+        assert source.lost_samples == 3 * 512
+        assert [b.start for b in itertools.islice(source, 2)] == [0, 512]
+        stream.deliver(np.zeros(512))
+        block = next(iter(source))
+        assert (block.start, block.gap) == (5 * 512, True)
+
+
+def test_a_lost_device_is_opened_again_by_its_name(fake, monkeypatch):
+    monkeypatch.setattr(microphone, "FIRST_BLOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(microphone, "BLOCK_TIMEOUT_S", 0.05)
+    with Microphone("USB Audio 2") as source:
+        blocks = iter(source)
+        fake.streams[0].deliver(np.zeros(512))
+        assert next(blocks).start == 0
+        # It comes back with another index.
+        fake.names = ["speaker", "USB Audio 2"]
+        original = fake.InputStream
+
+        def reopened(**arguments):
+            stream = original(**arguments)
+            stream.deliver(np.ones(512))
+            return stream
+
+        monkeypatch.setattr(fake, "InputStream", reopened)
+        block = next(blocks)
+        assert block.gap
+        assert block.start > 512
+        assert source.device.index == 1
+        assert fake.restarts == 1
+        assert fake.streams[0].closed
+        assert source.lost_samples > 0
+
+
+def test_a_device_that_stays_away_is_an_error(fake, monkeypatch):
+    monkeypatch.setattr(microphone, "FIRST_BLOCK_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(microphone, "REOPEN_EVERY_S", 0.02)
+    with Microphone(reopen_s=0.1) as source:
+        fake.names = []
+        with pytest.raises(DeviceError, match="did not come back"):
+            next(iter(source))
+
+
+def test_level():
+    assert level_dbfs(np.full(100, 0.1, np.float32)) == pytest.approx(-20.0, abs=1e-3)
+    assert level_dbfs(np.zeros(100, np.float32)) == level_dbfs(np.zeros(0, np.float32)) == -120.0
+
+
+# Live
+
+
+@pytest.fixture
+def virtual_microphone() -> str:
+    """The PulseAudio sink of scripts/virtual-mic.sh; skipped where it does not run."""
+    if shutil.which("pactl") is None:
+        pytest.skip("no PulseAudio")
+    sinks = subprocess.run(
+        ["pactl", "list", "short", "sinks"], capture_output=True, text=True, check=False
+    )
+    if "ser_mic" not in sinks.stdout:
+        pytest.skip("no virtual microphone; start it: scripts/virtual-mic.sh start")
+    return "ser_mic"
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "ser_stream.cli", *map(str, arguments)]
+
+
+def changes(rows: list[dict[str, object]]) -> list[object]:
+    """What was said, each once as long as it did not change."""
+    said = [r["label"] or r["state"] for r in rows]
+    return [name for name, _ in itertools.groupby(said)]
+
+
+@pytest.mark.microphone
+def test_what_is_heard_live_is_what_scoring_the_file_says(tmp_path, virtual_microphone, speech):
+    silence = np.zeros(3 * RATE_HZ, dtype=np.float32)
+    path = tmp_path / "known.wav"
+    known = np.concatenate([silence, speech[: int(19.5 * RATE_HZ)], silence])
+    soundfile.write(path, known, RATE_HZ)
+    seconds = len(known) / RATE_HZ
+
+    # Into a file: a pipe that nobody empties would hold up the stream, and samples would be lost.
+    out = tmp_path / "live.jsonl"
+    with out.open("w") as stdout:
+        live = subprocess.Popen(
+            command("--device", "pulse", "--jsonl", "--hop", 0.096, "--duration", seconds + 4),
+            stdout=stdout, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert live.stderr is not None
+        assert live.stderr.readline().startswith("listening")
+        subprocess.run(["paplay", f"--device={virtual_microphone}", path], check=True, timeout=60)
+        _, error = live.communicate(timeout=60)
+    assert live.returncode == 0, error
+    heard = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {r["lost_samples"] for r in heard} == {0}
+    assert all(0 < r["latency_ms"] < 1000 for r in heard)
+
+    batch = subprocess.run(
+        command("score", path, "--windows", "--hop", 0.096, "--jsonl"),
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    want = [json.loads(line) for line in batch.stdout.splitlines()]
+    labels = ("angry", "happy", "neutral", "sad")
+
+    def smoothed(rows: list[dict[str, float]]) -> tuple[np.ndarray, np.ndarray]:
+        spoken = [r for r in rows if r["smoothed_angry"] is not None]
+        return (
+            np.array([r["end_s"] for r in spoken]),
+            np.array([[r[f"smoothed_{name}"] for name in labels] for r in spoken]),
+        )
+
+    # The file began somewhere in the stream: find where by the posteriors themselves.
+    t_live, p_live = smoothed(heard)
+    t_file, p_file = smoothed(want)
+
+    def difference(offset: float) -> np.ndarray:
+        at = t_live - offset
+        p = np.stack([np.interp(at, t_file, p_file[:, k]) for k in range(4)], axis=1)
+        return np.abs(p - p_live).max(axis=1)
+
+    offsets = np.arange(-1.0, 5.0, 0.01)
+    best = offsets[int(np.argmin([difference(o).mean() for o in offsets]))]
+    assert changes(heard) == changes(want)
+    assert abs(len(t_live) - len(t_file)) <= 3
+    assert difference(best).max() < 0.1
+
+
+@pytest.mark.microphone
+def test_silence_from_a_microphone_is_no_speech(virtual_microphone):
+    result = subprocess.run(
+        command("--device", "pulse", "--jsonl", "--duration", 4),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(rows) > 15
+    assert {r["state"] for r in rows} == {"no speech"}
+
+
+@pytest.mark.microphone
+def test_devices_are_listed_and_a_wrong_one_is_one_line(virtual_microphone):
+    listed = subprocess.run(command("devices"), capture_output=True, text=True, check=True)
+    assert "pulse" in listed.stdout
+    wrong = subprocess.run(
+        command("--device", "xyzzy"), capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 1
+    assert wrong.stderr == "error: no input device 'xyzzy'; list them with: ser-stream devices\n"
