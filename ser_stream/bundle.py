@@ -116,9 +116,13 @@ class ModelMeta:
             table["normalizer"] = NormalizerConfig(**table["normalizer"])
             table["normalizer_state"] = NormalizerState(table["normalizer_state"])
             table["smoothing"] = SmoothingConfig(**table["smoothing"])
+            table["metrics"] = {
+                str(name): {**value, "uar": float(value["uar"]), "protocol": str(value["protocol"])}
+                for name, value in table["metrics"].items()
+            }
             table["training_data"] = tuple(TrainingData(**d) for d in table["training_data"])
             return cls(**table)
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
             raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error!r}") from error
 
 

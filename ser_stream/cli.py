@@ -255,7 +255,7 @@ def info(
         typer.echo(f"trained on   {data.corpus} ({data.licence}): {data.credit}")
     typer.echo(f"licence      {m.licence}")
     for name, value in m.metrics.items():
-        typer.echo(f"measured     {name}: {value.get('uar'):.3f} UAR, {value.get('protocol')}")
+        typer.echo(f"measured     {name}: UAR {value['uar']:.3f}; {value['protocol']}")
 
 
 @app.command()
@@ -379,7 +379,7 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
     console = Console(stderr=options.jsonl)
     if options.jsonl:
         view = _View.JSONL
-    elif console.is_terminal and not console.is_dumb_terminal and "NO_COLOR" not in os.environ:
+    elif console.is_terminal and not console.is_dumb_terminal and not os.environ.get("NO_COLOR"):
         view = _View.METER
     else:
         view = _View.PLAIN

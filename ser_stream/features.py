@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from ser_stream.errors import ConfigError
 from ser_stream.types import Float32, Float64
@@ -125,16 +125,7 @@ class MfccExtractor:
         self._mel = np.ascontiguousarray(mel[: self._bins])
         self._dct = dct_matrix(c.n_mels, c.n_mfcc)
         self._taper_power = float(np.sum(self._taper.astype(np.float64) ** 2))
-        # The autocorrelation is taken from the power below a quarter of the rate: half the lags to
-        # compute, and voices lose nothing.
-        self._half_bins = c.n_fft // 4
-        rate = c.sample_rate_hz / 2
-        self._lags = slice(int(rate / PITCH_MAX_HZ), int(np.ceil(rate / PITCH_MIN_HZ)) + 1)
-        # The taper's own autocorrelation shrinks later lags; dividing by it undoes that
-        # (Boersma, IFA Proceedings 17, 1993, equation 9).
-        padded = np.fft.rfft(self._taper[::2], c.n_fft)
-        own = np.fft.irfft(np.abs(padded) ** 2)[self._lags]
-        self._lag_gain = np.asarray(np.sum(self._taper[::2] ** 2) / own, dtype=np.float32)
+        self._lag_cosines = _lag_cosines(self._taper, c.sample_rate_hz)
 
     @property
     def width(self) -> int:
@@ -158,7 +149,9 @@ class MfccExtractor:
         if n == 0:
             nothing = np.zeros(0, dtype=np.float32)
             return Frames(np.zeros((0, c.n_mfcc), dtype=np.float32), nothing, nothing)
-        frames = sliding_window_view(samples, c.n_fft)[: (n - 1) * c.hop_length + 1 : c.hop_length]
+        step = samples.strides[0]
+        # What sliding_window_view gives, without its checks, which cost as much as the transform.
+        frames = as_strided(samples, (n, c.n_fft), (c.hop_length * step, step), writeable=False)
         spectrum = np.fft.rfft(frames * self._taper, axis=1)  # (n, n_fft // 2 + 1) complex64
         power: Float32 = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
         mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
@@ -176,11 +169,10 @@ class MfccExtractor:
         return (10.0 * np.log10(np.maximum(total, 1e-12))).astype(np.float32)
 
     def _periodicity(self, power: Float32) -> Float32:
-        low = power[:, : self._half_bins + 1]
-        # Wiener-Khinchin: the autocorrelation is the inverse transform of the power.
-        correlation = np.fft.irfft(low, axis=1)  # (n, n_fft // 2) at half the rate
-        peak = np.max(correlation[:, self._lags] * self._lag_gain, axis=1)
-        return np.clip(peak / np.maximum(correlation[:, 0], 1e-9), 0.0, 1.0).astype(np.float32)
+        correlation = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, lags)
+        # Column 0 is lag 0, the power itself; the others are the periods of a voice.
+        peak = correlation[:, 1:].max(axis=1)
+        return np.clip(peak / np.maximum(correlation[:, 0], 1e-9), 0.0, 1.0)
 
 
 def repeat_to(features: Float32, n: int) -> Float32:
@@ -192,6 +184,28 @@ def repeat_to(features: Float32, n: int) -> Float32:
     if len(features) == 0:
         raise ValueError("no frame to repeat")
     return features[np.arange(n) % len(features)]
+
+
+def _lag_cosines(taper: Float32, rate_hz: int) -> Float32:
+    """Matrix (bins, 1 + lags) from power spectra to the autocorrelation at 0 and at voice periods.
+
+    By Wiener and Khinchin the autocorrelation is the inverse transform of the power; only the lags
+    of a voice are needed, so a product with their cosines is cheaper than the whole transform.
+    Power above a quarter of the rate is left out: then every second lag will do, and voices lose
+    nothing.
+    The taper's own autocorrelation shrinks later lags; dividing by it undoes that (Boersma, IFA
+    Proceedings 17, 1993, equation 9).
+    """
+    n_fft = len(taper)
+    bins = np.arange(n_fft // 4 + 1)
+    periods = np.arange(int(rate_hz / 2 / PITCH_MAX_HZ), int(rate_hz / 2 / PITCH_MIN_HZ) + 2)
+    lags = 2 * np.concatenate([[0], periods])
+    padded = np.fft.rfft(taper.astype(np.float64), 2 * n_fft)
+    own = np.fft.irfft(np.abs(padded) ** 2)
+    # Every bin but the first stands for itself and its mirror image.
+    weight = np.where(bins == 0, 1.0, 2.0)[:, None]
+    cosines = weight * np.cos(2.0 * np.pi * bins[:, None] * lags[None, :] / n_fft)
+    return (cosines * (own[0] / own[lags])).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

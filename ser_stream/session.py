@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ class Session:
         self.source = source
         self.engine = engine
         self.snapshot = Snapshot()
-        self.error: SerStreamError | None = None
+        self.error: Exception | None = None
         self._sinks = sinks
         self._duration_s = duration_s
         self._clock = clock
@@ -80,26 +81,26 @@ class Session:
         try:
             self._stream()
             self._device = "stopped"
-        except (SerStreamError, OSError) as error:
-            self.error = error if isinstance(error, SerStreamError) else SerStreamError(str(error))
-            self._device = str(error)
+        except Exception as error:  # kept for whoever started the session
+            self._fail(error)
         finally:
             self.heard.set()
             for sink in self._sinks:
                 try:
                     sink.close()
                 except OSError as error:
-                    self.error = self.error or SerStreamError(str(error))
+                    self._fail(error)
             old = self.snapshot
-            self.snapshot = Snapshot(
-                old.prediction,
-                old.level_dbfs,
-                old.position_s,
-                old.warm_up_s,
-                old.speech_now,
-                self._health(old.position_s, old.health.latency_s),
-                finished=True,
-            )
+            health = self._health(old.position_s, old.health.latency_s)
+            self.snapshot = replace(old, health=health, finished=True)
+
+    def _fail(self, error: Exception) -> None:
+        self._device = str(error)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            reason = SerStreamError(f"cannot write: {error.strerror or error}")
+            reason.__cause__ = error
+            error = reason
+        self.error = self.error or error
 
     def _stream(self) -> None:
         rate_in = self.source.sample_rate_hz
@@ -143,23 +144,17 @@ class Session:
             # holds back and by what has not filled a frame yet.
             behind_s = position_s - predictions[-1].end / rate
             latency_s = now - block.captured_s + max(0.0, behind_s)
+        newest = predictions[-1] if predictions else old.prediction
+        warm_up_s = self.engine.warm_up_samples / rate
         snapshot = Snapshot(
-            predictions[-1] if predictions else old.prediction,
-            level_dbfs(block.samples) if len(block.samples) else old.level_dbfs,
-            position_s,
-            self.engine.warm_up_samples / rate,
-            self.engine.speech_probability,
-            self._health(position_s, latency_s),
+            # After a gap what was said before it is no longer true.
+            prediction=newest if warm_up_s == 0.0 else None,
+            level_dbfs=level_dbfs(block.samples) if len(block.samples) else old.level_dbfs,
+            position_s=position_s,
+            warm_up_s=warm_up_s,
+            speech_now=self.engine.speech_probability,
+            health=self._health(position_s, latency_s),
         )
-        if snapshot.warm_up_s > 0.0 and resampled.gap:
-            snapshot = Snapshot(
-                None,
-                snapshot.level_dbfs,
-                position_s,
-                snapshot.warm_up_s,
-                snapshot.speech_now,
-                snapshot.health,
-            )
         for prediction in predictions:
             for sink in self._sinks:
                 sink.write(prediction, snapshot)

@@ -13,6 +13,7 @@ import soundfile
 from ser_stream.bundle import ModelBundle
 
 RATE_HZ = 16000
+GROUPS = ("microphone", "corpus")
 SHARED = Path(os.environ.get("SER_STREAM_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -43,3 +44,42 @@ def corpora() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no corpora in {folder}")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skipped-group",
+        action="store_true",
+        help="fail if every test of a group (microphone, corpus) was skipped",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-skipped-group"):
+        config.pluginmanager.register(SkippedGroups(), "skipped-groups")
+
+
+class SkippedGroups:
+    """Fail a run in which a whole group of tests was skipped."""
+
+    def __init__(self) -> None:
+        self._ran = dict.fromkeys(GROUPS, False)
+        self._group_of: dict[str, str] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            for group in GROUPS:
+                if item.get_closest_marker(group):
+                    self._group_of[item.nodeid] = group
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and not report.skipped and report.nodeid in self._group_of:
+            self._ran[self._group_of[report.nodeid]] = True
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not all(self._ran.values()) and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for group in (g for g, ran in self._ran.items() if not ran):
+            terminalreporter.write_line(f"no test of the group {group!r} ran", red=True)

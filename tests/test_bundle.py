@@ -78,6 +78,8 @@ def test_an_edited_copy_loads(tmp_path):
         ({"temperature": 0.0}, "temperature"),
         ({"window_frames": 0}, "window_frames"),
         ({"normalizer_state": "psychic"}, "does not fit schema"),
+        ({"metrics": {"test": {"uar": 0.5}}}, "does not fit schema"),
+        ({"metrics": []}, "does not fit schema"),
         ({"surprise": 1}, "does not fit schema"),
         ({"smoothing": {"enter": 0.1, "leave": 0.9}}, "does not fit schema"),
     ],

@@ -154,6 +154,16 @@ def test_a_reader_that_leaves_is_no_error_to_talk_about(folder):
     assert "Traceback" not in result.stderr
 
 
+def test_a_reader_that_leaves_ends_a_stream_quietly():
+    command = f"{sys.executable} -m ser_stream.cli demo --fast --jsonl | head -1"
+    result = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert json.loads(result.stdout)["start_s"] == 0.0
+    assert "Traceback" not in result.stderr
+    assert "Broken" not in result.stderr
+
+
 def test_the_demo_streams_and_records(tmp_path):
     record = tmp_path / "demo.csv"
     result = ser_stream("demo", "--fast", "--jsonl", "--record", record)

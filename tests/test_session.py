@@ -130,6 +130,21 @@ def test_an_error_of_the_source_ends_the_session_and_loses_nothing(bundle, speec
     assert sink.closed
 
 
+def test_a_bug_in_the_worker_is_not_swallowed(bundle, speech):
+    source = Script([AudioBlock(speech[:1600], 0)], RATE_HZ, ZeroDivisionError("a bug"))
+    assert isinstance(finish(Session(source, Engine(bundle, OPEN))).error, ZeroDivisionError)
+
+
+def test_after_a_gap_the_old_prediction_is_no_longer_shown(bundle, speech):
+    blocks = [
+        AudioBlock(speech[: 3 * RATE_HZ], 0),
+        AudioBlock(speech[:RATE_HZ], 10 * RATE_HZ, gap=True),
+    ]
+    session = Session(Script(blocks, RATE_HZ, DeviceError("gone")), Engine(bundle, OPEN))
+    assert finish(session).snapshot.prediction is None
+    assert session.snapshot.warm_up_s == pytest.approx(31744 / RATE_HZ - 1.0)
+
+
 def test_a_full_disk_ends_the_session_with_a_message(bundle, speech):
     sinks = [Keep(), Keep(fail_at=3)]
     session = finish(Session(ArraySource(speech, RATE_HZ), Engine(bundle, OPEN), sinks))

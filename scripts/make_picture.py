@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Draw docs/meter.svg: the terminal meter some seconds into the demo clip, as it stands there.
+
+python scripts/make_picture.py [SECONDS]
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+
+from rich.console import Console
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.engine import Engine, EngineConfig
+from ser_stream.records import Timeline
+from ser_stream.session import Session
+from ser_stream.sources import FileSource, PacedSource
+from ser_stream.tui import STRIP_S, Meter, MeterView
+
+TARGET = Path(__file__).parents[1] / "docs" / "meter.svg"
+
+
+def main() -> None:
+    """Stream the clip up to a moment and save what the meter shows then."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 9.0
+    clip = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
+    bundle = ModelBundle.load()
+    timeline = Timeline(bundle.meta.sample_rate_hz)
+    source = PacedSource(FileSource(clip, block_s=0.032))
+    session = Session(source, Engine(bundle, EngineConfig(hop_s=0.1)), [timeline], seconds)
+    session.start()
+    session.wait()
+    view = MeterView(
+        f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz",
+        bundle.meta.labels,
+        session.snapshot,
+        timeline.last(STRIP_S, session.snapshot.position_s),
+        True,
+    )
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
+    console.print(Meter(view))
+    svg = console.export_svg(title="ser-stream demo", unique_id="meter")
+    # A picture must not fetch fonts from anywhere.
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(svg, encoding="utf-8")
+    print(TARGET)
+
+
+if __name__ == "__main__":
+    main()
