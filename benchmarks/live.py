@@ -107,7 +107,9 @@ def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray]
         )  # fmt: skip
         log_mel = librosa.power_to_db(mel, amin=c.log_floor, top_db=None)
         mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=c.n_mfcc)
-        x = ((mfcc.T - mean) / std).astype(np.float32)[None]
+        # The pitch features, if any, are given to the naive way for nothing.
+        x = np.zeros((1, mfcc.shape[1], bundle.extractor.width), dtype=np.float32)
+        x[0, :, : c.n_mfcc] = (mfcc.T - mean[: c.n_mfcc]) / std[: c.n_mfcc]
         middle = time.perf_counter()
         with torch.no_grad():
             torch.softmax(net(torch.from_numpy(x)), dim=1).numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from export.to_onnx import describe, example_windows, export
 from ser_stream.batch import find_audio
-from ser_stream.errors import SerStreamError
+from ser_stream.entry import run_command
 from ser_stream.frontend import make_extractor
 from training.checkpoint import Checkpoint
 from training.dataset import load_audio
@@ -42,12 +41,8 @@ def run(
 
 
 def main() -> None:
-    """Run the command; an error of ours becomes one line and an exit code."""
-    try:
-        app()
-    except SerStreamError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    """Run the command."""
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ser_stream import __version__
+from ser_stream.entry import EXIT_ERROR, run_command
 from ser_stream.errors import AudioError, ConfigError, DeviceError, SerStreamError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from ser_stream.tui import MeterView
     from ser_stream.types import AudioSource
 
-EXIT_ERROR = 1
 EXIT_SOME_FAILED = 3
 LIVE_HOP_S = 0.1
 REFRESH_S = 0.1
@@ -442,18 +442,8 @@ def _watch(session: Session, timeline: Timeline, view: _View, console: Console) 
 
 
 def main() -> None:
-    """Run the command; an error of ours becomes one line and an exit code."""
-    try:
-        app()
-    except SerStreamError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_ERROR)
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the command."""
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class MfccConfig:
         f_min_hz: lower edge of the lowest band.
         f_max_hz: upper edge of the highest band.
         log_floor: power below which the logarithm is held.
+        pitch: append two features that the paper does not have: the pitch in octaves above 100 Hz,
+            and the periodicity, which tells how far the pitch can be believed.
     """
 
     sample_rate_hz: int = 16000
@@ -76,6 +78,7 @@ class MfccConfig:
     f_min_hz: float = 0.0
     f_max_hz: float = 8000.0
     log_floor: float = 1e-10
+    pitch: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.hop_length <= self.n_fft:
@@ -110,6 +113,9 @@ class Frames:
 # Periodicity looks at lags of one period of a voice between these two pitches.
 PITCH_MIN_HZ = 60.0
 PITCH_MAX_HZ = 400.0
+# The pitch feature counts octaves from here.
+PITCH_REFERENCE_HZ = 100.0
+OCTAVE_COST = np.float32(0.02)
 
 
 class MfccExtractor:
@@ -125,12 +131,14 @@ class MfccExtractor:
         self._mel = np.ascontiguousarray(mel[: self._bins])
         self._dct = dct_matrix(c.n_mels, c.n_mfcc)
         self._taper_power = float(np.sum(self._taper.astype(np.float64) ** 2))
-        self._lag_cosines = _lag_cosines(self._taper, c.sample_rate_hz)
+        self._periods = _periods(c.sample_rate_hz)
+        self._lag_cosines = _lag_cosines(self._taper, self._periods)
+        self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
 
     @property
     def width(self) -> int:
         """Features per frame."""
-        return self.config.n_mfcc
+        return self.config.n_mfcc + (2 if self.config.pitch else 0)
 
     @property
     def frame_length(self) -> int:
@@ -148,7 +156,7 @@ class MfccExtractor:
         n = self.frame_count(len(samples))
         if n == 0:
             nothing = np.zeros(0, dtype=np.float32)
-            return Frames(np.zeros((0, c.n_mfcc), dtype=np.float32), nothing, nothing)
+            return Frames(np.zeros((0, self.width), dtype=np.float32), nothing, nothing)
         step = samples.strides[0]
         # What sliding_window_view gives, without its checks, which cost as much as the transform.
         frames = as_strided(samples, (n, c.n_fft), (c.hop_length * step, step), writeable=False)
@@ -156,11 +164,13 @@ class MfccExtractor:
         power: Float32 = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
         mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
         log_mel = 10.0 * np.log10(np.maximum(mel, np.float32(c.log_floor)))
-        return Frames(
-            (log_mel @ self._dct).astype(np.float32, copy=False),
-            self._level_db(power),
-            self._periodicity(power),
-        )
+        correlation = self._correlation(power)
+        periodicity = np.clip(correlation.max(axis=1), 0.0, 1.0)
+        features = log_mel @ self._dct
+        if c.pitch:
+            rows = np.stack([self._octaves(correlation), periodicity], axis=1)
+            features = np.concatenate([features, rows], axis=1)
+        return Frames(features.astype(np.float32, copy=False), self._level_db(power), periodicity)
 
     def _level_db(self, power: Float32) -> Float32:
         # Parseval: sum |x w|^2 = (|X_0|^2 + 2 sum |X_k|^2) / n_fft; divided by the taper's power it
@@ -168,11 +178,23 @@ class MfccExtractor:
         total = power.sum(axis=1) * (2.0 / self.config.n_fft / self._taper_power)
         return (10.0 * np.log10(np.maximum(total, 1e-12))).astype(np.float32)
 
-    def _periodicity(self, power: Float32) -> Float32:
-        correlation = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, lags)
+    def _correlation(self, power: Float32) -> Float32:
+        product = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, 1 + lags)
         # Column 0 is lag 0, the power itself; the others are the periods of a voice.
-        peak = correlation[:, 1:].max(axis=1)
-        return np.clip(peak / np.maximum(correlation[:, 0], 1e-9), 0.0, 1.0)
+        relative = product[:, 1:] / np.maximum(product[:, :1], np.float32(1e-9))
+        return relative.astype(np.float32, copy=False)
+
+    def _octaves(self, correlation: Float32) -> Float32:
+        # Twice a period is a period too: a small cost per octave prefers the shorter one.
+        frame = np.arange(len(correlation))
+        best = (correlation - self._octave_cost)[:, 1:-1].argmax(axis=1) + 1
+        before, at, after = (correlation[frame, best + i] for i in (-1, 0, 1))
+        # The peak of the parabola through the best lag and its neighbours.
+        bend = np.minimum(before - 2.0 * at + after, np.float32(-1e-9))
+        shift = np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+        lag = self._periods[best] + shift
+        octaves = np.log2(self.config.sample_rate_hz / 2 / PITCH_REFERENCE_HZ / lag)
+        return octaves.astype(np.float32, copy=False)
 
 
 def repeat_to(features: Float32, n: int) -> Float32:
@@ -186,7 +208,13 @@ def repeat_to(features: Float32, n: int) -> Float32:
     return features[np.arange(n) % len(features)]
 
 
-def _lag_cosines(taper: Float32, rate_hz: int) -> Float32:
+def _periods(rate_hz: int) -> Float32:
+    """Periods of a voice in samples at half the rate, the shortest first."""
+    half = rate_hz / 2
+    return np.arange(int(half / PITCH_MAX_HZ), int(half / PITCH_MIN_HZ) + 2, dtype=np.float32)
+
+
+def _lag_cosines(taper: Float32, periods: Float32) -> Float32:
     """Matrix (bins, 1 + lags) from power spectra to the autocorrelation at 0 and at voice periods.
 
     By Wiener and Khinchin the autocorrelation is the inverse transform of the power; only the lags
@@ -198,8 +226,7 @@ def _lag_cosines(taper: Float32, rate_hz: int) -> Float32:
     """
     n_fft = len(taper)
     bins = np.arange(n_fft // 4 + 1)
-    periods = np.arange(int(rate_hz / 2 / PITCH_MAX_HZ), int(rate_hz / 2 / PITCH_MIN_HZ) + 2)
-    lags = 2 * np.concatenate([[0], periods])
+    lags = 2 * np.concatenate([[0], periods.astype(int)])
     padded = np.fft.rfft(taper.astype(np.float64), 2 * n_fft)
     own = np.fft.irfft(np.abs(padded) ** 2)
     # Every bin but the first stands for itself and its mirror image.

@@ -6,7 +6,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -22,12 +21,7 @@ class _Context:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         return None
 
 
@@ -134,13 +128,8 @@ class PacedSource:
         self._source.__enter__()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._source.__exit__(exc_type, exc, traceback)
+    def __exit__(self, *exc: object) -> None:
+        self._source.__exit__(*exc)
 
     def __iter__(self) -> Iterator[AudioBlock]:
         began = self._clock()

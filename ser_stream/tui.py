@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -98,7 +97,9 @@ class Meter:
         yield self._verdict(name, styles)
         yield []
         columns = min(2 * STRIP_S, width - name)
-        cells = [view.strip[c * len(view.strip) // columns] for c in range(columns)]
+        # Rounded up, so that the last column is the newest second whatever the width.
+        n = len(view.strip)
+        cells = [view.strip[-(-(c + 1) * n // columns) - 1] for c in range(columns)]
         yield [Segment(f"last {STRIP_S} s".ljust(name)), *_strip(cells, styles)]
         health = snapshot.health
         latency = "--" if health.latency_s is None else f"{1000 * health.latency_s:.0f} ms"
@@ -206,12 +207,7 @@ class Keys:
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._done.set()
         if self._restore is not None:
             import termios

@@ -34,7 +34,8 @@ def test_metadata_survives_a_round_trip(bundle):
 
 
 def test_the_batch_is_free(bundle):
-    x = np.random.default_rng(0).normal(size=(5, bundle.meta.window_frames, 13)).astype(np.float32)
+    shape = (5, bundle.meta.window_frames, bundle.extractor.width)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     one_by_one = np.concatenate([bundle(x[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(bundle(x), one_by_one, atol=1e-4)
 
@@ -72,8 +73,8 @@ def test_an_edited_copy_loads(tmp_path):
         ({"frontend": "os.system"}, "unknown front end"),
         ({"frontend_params": {"n_mfcc": 14}}, "do not fit"),
         ({"mean": [0.0] * 12}, "do not fit"),
-        ({"std": [0.0] * 13}, "std > 0"),
-        ({"std": ["x"] * 13}, "does not fit schema"),
+        ({"std": [0.0] * 15}, "std > 0"),
+        ({"std": ["x"] * 15}, "does not fit schema"),
         ({"sample_rate_hz": 8000}, "front end at 16000 Hz"),
         ({"temperature": 0.0}, "temperature"),
         ({"window_frames": 0}, "window_frames"),

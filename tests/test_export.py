@@ -40,7 +40,7 @@ def checkpoint(bundle, speech) -> Checkpoint:
         1.25,
         (CREDITS["crema-d"],),
         {"test": {"uar": 0.25, "protocol": "none"}},
-        np.zeros((0, 59, 13), dtype=np.float32),
+        np.zeros((0, 59, bundle.extractor.width), dtype=np.float32),
     )
     clips = [speech[i : i + 48000] for i in range(0, 480000, 48000)]
     return replace(made, examples=example_windows(clips, made))

@@ -155,3 +155,26 @@ def test_the_registry_is_closed():
         make_extractor("os.system", {})
     with pytest.raises(ConfigError, match="unknown parameters"):
         make_extractor("mfcc", {"n_coefficients": 13})
+
+
+@pytest.mark.parametrize("pitch_hz", [70.0, 101.0, 153.3, 220.0, 307.0, 380.0])
+def test_pitch_is_found_in_octaves_whatever_the_level(pitch_hz):
+    t = np.arange(16000) / RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * pitch_hz * k * t) / k for k in range(1, 12))
+    extractor = MfccExtractor(MfccConfig(pitch=True))
+    assert extractor.width == 15
+    for gain in (0.2, 1e-3):
+        features = extractor((gain * buzz).astype(np.float32)).features
+        assert features.dtype == np.float32
+        hz = 100.0 * 2.0 ** features[:, 13]
+        np.testing.assert_allclose(hz, pitch_hz, rtol=0.01)
+        assert features[:, 14].min() > 0.9
+
+
+def test_pitch_leaves_the_coefficients_alone(speech):
+    with_pitch = MfccExtractor(MfccConfig(pitch=True))(speech[:16000])
+    without = MfccExtractor(MfccConfig())(speech[:16000])
+    np.testing.assert_array_equal(with_pitch.features[:, :13], without.features)
+    np.testing.assert_array_equal(with_pitch.features[:, 14], with_pitch.periodicity)
+    silent = MfccExtractor(MfccConfig(pitch=True))(np.zeros(4096, np.float32)).features
+    assert np.isfinite(silent).all()

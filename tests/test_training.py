@@ -337,7 +337,7 @@ def test_drawn_windows_are_those_of_the_runtime(toy, recipe):
     statistics = training_statistics(store, recipe)
     normalizer = Normalizer(statistics, recipe.normalizer, frames_per_s(recipe))
     windows, index = draw_windows(utterances, store, normalizer, recipe, np.random.default_rng(0))
-    assert windows.shape == (2 * 12, 59, 13)
+    assert windows.shape == (2 * 12, 59, 15)
     assert sorted(index) == sorted([*range(12), *range(12)])
     assert np.abs(windows).max() <= recipe.normalizer.clip
     held, where = evaluation_windows(utterances, store, normalizer, recipe, alone=True)

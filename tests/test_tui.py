@@ -58,7 +58,7 @@ def test_the_meter_is_drawn_exactly_so():
         "",
         "sounds    ANGRY  62%",
         "",
-        "last 60 s                 ........AAAAAAAAA????????SSSSSSSSS",
+        "last 60 s                 .........AAAAAAAA????????SSSSSSSSS",
         "latency 36 ms, lost 0 samples, load 1.2%",
     ]
 
@@ -73,6 +73,14 @@ def test_no_line_is_longer_than_the_terminal(width):
     assert len(lines) == 14
     assert max(map(len, lines)) <= width
     assert len(lines[2]) == width
+
+
+@pytest.mark.parametrize("width", [40, 70, 71, 100, 130, 200])
+def test_the_strip_begins_and_ends_with_its_first_and_last_second(width):
+    shown = replace(view(None), strip=["angry"] + ["no speech"] * 58 + ["sad"])
+    strip = draw(shown, width).splitlines()[12][10:]
+    assert strip.rstrip().endswith("S")
+    assert ("A" in strip) == (width >= 70)
 
 
 def verdict(shown: MeterView) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ser_stream.bundle import ModelBundle
-from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.entry import run_command
+from ser_stream.errors import ConfigError
 from ser_stream.normalizer import Normalizer
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.corpora import CREDITS, Utterance, audio_files, read_corpus
@@ -302,12 +302,8 @@ def _teller(bars: Progress, task: Any) -> Callable[[int, int], None]:
 
 
 def main() -> None:
-    """Run the command; an error of ours becomes one line and an exit code."""
-    try:
-        app()
-    except SerStreamError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    """Run the command."""
+    run_command(app)
 
 
 if __name__ == "__main__":

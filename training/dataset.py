@@ -25,7 +25,7 @@ from training.augment import Condition, apply_condition, draw_condition
 from training.corpora import CorpusError, Utterance
 from training.recipe import Recipe
 
-CACHE_VERSION = 3
+CACHE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
