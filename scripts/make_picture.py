@@ -39,7 +39,6 @@ def main() -> None:
         bundle.meta.labels,
         session.snapshot,
         timeline.last(STRIP_S, session.snapshot.position_s),
-        True,
     )
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
     console.print(Meter(view))

@@ -38,6 +38,7 @@ EXIT_SOME_FAILED = 3
 LIVE_HOP_S = 0.1
 REFRESH_S = 0.1
 PLAIN_EVERY_S = 1.0
+STILL_S = 1.5
 
 app = typer.Typer(
     add_completion=False,
@@ -411,10 +412,17 @@ def _watch(session: Session, timeline: Timeline, view: _View, console: Console) 
     engine, source = session.engine, session.source
     title = f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz"
 
+    position_s, moved_s = 0.0, time.monotonic()
+
     def current() -> MeterView:
+        nonlocal position_s, moved_s
         snapshot = session.snapshot
+        if snapshot.position_s != position_s:
+            position_s, moved_s = snapshot.position_s, time.monotonic()
+        still_s = time.monotonic() - moved_s
+        hint = "q quits" if still_s < STILL_S else f"no audio for {still_s:.0f} s, q quits"
         strip = timeline.last(STRIP_S, snapshot.position_s)
-        return MeterView(title, engine.bundle.meta.labels, snapshot, strip, engine.gated)
+        return MeterView(title, engine.bundle.meta.labels, snapshot, strip, hint)
 
     with Keys() as keys:
         if view is _View.METER:

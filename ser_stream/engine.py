@@ -110,11 +110,6 @@ class Engine:
         """Speech probability of the newest 32 ms; None without a gate."""
         return None if self._gate is None else self._gate.probability
 
-    @property
-    def gated(self) -> bool:
-        """Whether windows without speech are held back."""
-        return self._gate is not None
-
     def feed(self, block: AudioBlock) -> list[Prediction]:
         """Take the next block, mono float32 at the model's rate; return what it completes.
 

@@ -176,14 +176,16 @@ class Microphone:
 
     def __iter__(self) -> Iterator[AudioBlock]:
         timeout = FIRST_BLOCK_TIMEOUT_S
+        heard_s = time.monotonic()
         while True:
             try:
                 block = self._queue.get(timeout=timeout)
             except queue.Empty:
-                self._reopen()
+                self._reopen(heard_s)
                 timeout = FIRST_BLOCK_TIMEOUT_S
                 continue
             timeout = BLOCK_TIMEOUT_S
+            heard_s = time.monotonic()
             yield block
 
     def _open(self) -> None:
@@ -234,8 +236,8 @@ class Microphone:
             self._lost += frames
             self._gap = True
 
-    def _reopen(self) -> None:
-        lost_at = time.monotonic()
+    def _reopen(self, heard_s: float) -> None:
+        began = time.monotonic()
         sd = portaudio()
         self._close()
         while True:
@@ -249,7 +251,7 @@ class Microphone:
                     for d in list_devices()
                     if (d.name, d.host_api) == (wanted.name, wanted.host_api)
                 )
-                missed = round((time.monotonic() - lost_at) * self.sample_rate_hz)
+                missed = round((time.monotonic() - heard_s) * self.sample_rate_hz)
                 self._lost += missed
                 self._position += missed
                 self._overflows += 1
@@ -257,7 +259,7 @@ class Microphone:
                 self._open()
                 return
             except (DeviceError, StopIteration, sd.PortAudioError) as error:
-                if time.monotonic() - lost_at >= self._reopen_s:
+                if time.monotonic() - began >= self._reopen_s:
                     raise DeviceError(
                         f"{self.device.name!r} stopped delivering audio and did not come back"
                     ) from error

@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -30,9 +32,11 @@ PALETTE = {
 }
 FALLBACK = ("bright_magenta", "bright_green", "bright_cyan", "bright_red")
 DIM = Style(dim=True)
-PLAIN = Style.null()
+BOLD = Style(bold=True)
+REVERSE = Style(reverse=True)
 
 
+@lru_cache(maxsize=64)
 def class_style(label: str, position: int) -> Style:
     """Colour of a class, the same everywhere."""
     return Style(color=PALETTE.get(label, FALLBACK[position % len(FALLBACK)]))
@@ -46,7 +50,6 @@ class MeterView:
     labels: tuple[str, ...]
     snapshot: Snapshot
     strip: Sequence[str | None]
-    gated: bool
     hint: str = "q quits"
 
 
@@ -72,7 +75,7 @@ class Meter:
 
         title = view.title[: width - len(view.hint) - 1]
         space = " " * (width - len(title) - len(view.hint))
-        yield [Segment(title, Style(bold=True)), Segment(space + view.hint, DIM)]
+        yield [Segment(title, BOLD), Segment(space + view.hint, DIM)]
         yield []
         share = 1.0 + max(-LEVEL_RANGE_DB, min(0.0, snapshot.level_dbfs)) / LEVEL_RANGE_DB
         hot = Style(color="red" if snapshot.level_dbfs > -3.0 else "green")
@@ -126,7 +129,7 @@ class Meter:
             return [head, Segment(f"warming up, {snapshot.warm_up_s:.1f} s to go", DIM)]
         if prediction.label is not None and prediction.smoothed is not None:
             p = float(prediction.smoothed[self.view.labels.index(prediction.label)])
-            style = styles[prediction.label] + Style(bold=True)
+            style = styles[prediction.label] + BOLD
             return [head, Segment(f"{prediction.label.upper()}  {p:.0%}", style)]
         text = said(prediction)
         if prediction.state is State.UNSURE and prediction.smoothed is not None:
@@ -145,15 +148,16 @@ def _bar(share: float, width: int, style: Style, ascii_only: bool) -> list[Segme
 
 
 def _strip(cells: Sequence[str | None], styles: dict[str, Style]) -> Iterator[Segment]:
-    for cell in cells:
+    for cell, run in groupby(cells):
+        n = len(list(run))
         if cell is None:
-            yield Segment(" ")
+            yield Segment(" " * n)
         elif cell in styles:
-            yield Segment(cell[0].upper(), styles[cell] + Style(reverse=True))
+            yield Segment(cell[0].upper() * n, styles[cell] + REVERSE)
         elif cell == State.UNSURE:
-            yield Segment("?", DIM)
+            yield Segment("?" * n, DIM)
         else:
-            yield Segment(".", DIM)
+            yield Segment("." * n, DIM)
 
 
 def plain_line(view: MeterView) -> str:

@@ -30,7 +30,7 @@ def view(shown: Prediction | None, **more: object) -> MeterView:
         health=Health(latency_s=0.0361, real_time_factor=0.0123),
     )
     strip = [None] * 20 + ["no speech"] * 10 + ["angry"] * 10 + ["unsure"] * 10 + ["sad"] * 10
-    return MeterView("ser-stream  pulse  48 kHz", LABELS, replace(snapshot, **more), strip, True)
+    return MeterView("ser-stream  pulse  48 kHz", LABELS, replace(snapshot, **more), strip)
 
 
 def draw(shown: MeterView, width: int, color: bool = False) -> str:
