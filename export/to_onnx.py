@@ -42,6 +42,7 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         std=tuple(float(v) for v in checkpoint.std),
         normalizer=recipe.normalizer,
         temperature=checkpoint.temperature,
+        logit_bias=checkpoint.logit_bias,
         smoothing=SmoothingConfig(),
         training_data=checkpoint.training_data,
         licence=LICENCE,

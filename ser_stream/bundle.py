@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -52,7 +52,10 @@ class ModelMeta:
         std: training standard deviation per feature.
         normalizer: how statistics run.
         normalizer_state: the state that the network was trained for.
-        temperature: logits are divided by it (Guo et al., ICML 2017).
+        temperature: logits are divided by it...
+        logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
+            validation speakers (bias-corrected temperature scaling: Alexandari, Kundaje &
+            Shrikumar, ICML 2020).
         smoothing: defaults for live use.
         training_data: corpora, licences and credits.
         licence: of the weights.
@@ -72,6 +75,7 @@ class ModelMeta:
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     normalizer_state: NormalizerState = NormalizerState.RUNNING
     temperature: float = 1.0
+    logit_bias: tuple[float, ...] = ()
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     training_data: tuple[TrainingData, ...] = ()
     licence: str = ""
@@ -85,6 +89,8 @@ class ModelMeta:
             raise ConfigError("window_frames and window_hop_frames must be at least 1")
         if not self.temperature > 0.0:
             raise ConfigError(f"temperature must be positive, got {self.temperature}")
+        if len(self.logit_bias) not in (0, len(self.labels)):
+            raise ConfigError(f"{len(self.logit_bias)} biases for {len(self.labels)} labels")
 
     def to_json(self) -> str:
         """One versioned JSON value, the inverse of `from_json`."""
@@ -113,6 +119,7 @@ class ModelMeta:
             table["labels"] = tuple(str(label) for label in table["labels"])
             table["mean"] = tuple(float(v) for v in table["mean"])
             table["std"] = tuple(float(v) for v in table["std"])
+            table["logit_bias"] = tuple(float(v) for v in table["logit_bias"])
             table["normalizer"] = NormalizerConfig(**table["normalizer"])
             table["normalizer_state"] = NormalizerState(table["normalizer_state"])
             table["smoothing"] = SmoothingConfig(**table["smoothing"])
@@ -225,6 +232,10 @@ class ModelBundle:
         """Logits, float32 (batch, classes), of features float32 (batch, frames, features)."""
         return self._session.run(None, {self._input: features})[0]
 
+    def posterior(self, logits: Float32) -> Float32:
+        """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
+        return calibrated_softmax(logits, self.meta.temperature, self.meta.logit_bias)
+
     def describe(self) -> Mapping[str, Any]:
         """Metadata as plain values, for `ser-stream info`."""
         return asdict(self.meta)
@@ -258,3 +269,11 @@ class ModelBundle:
 def default_model_path() -> Path:
     """Path of the model that is shipped with the package."""
     return Path(str(resources.files("ser_stream") / "models" / "default.onnx"))
+
+
+def calibrated_softmax(logits: Float32, temperature: float, bias: Sequence[float] = ()) -> Float32:
+    """Softmax of ``(logits + bias) / temperature`` over the last axis, float32."""
+    z = logits + np.asarray(bias, dtype=np.float32) if len(bias) else logits
+    z = (z - z.max(axis=-1, keepdims=True)) / np.float32(temperature)
+    p = np.exp(z)
+    return (p / p.sum(axis=-1, keepdims=True)).astype(np.float32, copy=False)

@@ -97,7 +97,7 @@ def live(
         typer.Option("--device", "-d", help="Index or part of a name; default input without."),
     ] = None,
     rate: Annotated[
-        int | None, typer.Option("--rate", help="Ask the device for this rate, Hz.")
+        int | None, typer.Option("--rate", min=1000, help="Ask the device for this rate, Hz.")
     ] = None,
     model: ModelOption = None,
     hop: HopOption = LIVE_HOP_S,
@@ -250,8 +250,10 @@ def info(
     s = m.smoothing
     typer.echo(
         f"smoothing    {s.time_constant_s:g} s, enter {s.enter:g}, leave {s.leave:g}, "
-        f"dwell {s.dwell_s:g} s; temperature {m.temperature:.3f}"
+        f"dwell {s.dwell_s:g} s"
     )
+    bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
+    typer.echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
     for data in m.training_data:
         typer.echo(f"trained on   {data.corpus} ({data.licence}): {data.credit}")
     typer.echo(f"licence      {m.licence}")

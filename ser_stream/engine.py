@@ -197,7 +197,8 @@ class Engine:
         self, spans: list[tuple[int, int, float | None]], windows: list[Float32 | None]
     ) -> list[Prediction]:
         asked = [w for w in windows if w is not None]
-        answers = iter(self.bundle(np.stack(asked)) if asked else ())
+        logits = self.bundle(np.stack(asked)) if asked else np.zeros((0, 0), dtype=np.float32)
+        answers = zip(logits, self.bundle.posterior(logits), strict=True) if asked else iter(())
         predictions = []
         for (start, end, share), window in zip(spans, windows, strict=True):
             at, to = self._base + start, self._base + end
@@ -207,8 +208,7 @@ class Engine:
                 predictions.append(Prediction(at, to, State.NO_SPEECH, speech=share))
                 self._last_end = to
                 continue
-            logits = next(answers)
-            posterior = softmax(logits / np.float32(self.bundle.meta.temperature))
+            answer, posterior = next(answers)
             step = to - (to if self._last_end is None else self._last_end)
             self._last_end = to
             dt_s = step / self.bundle.meta.sample_rate_hz
@@ -220,16 +220,10 @@ class Engine:
                     to,
                     State.UNSURE if index is None else State.EMOTION,
                     None if index is None else self.bundle.meta.labels[index],
-                    logits,
+                    answer,
                     posterior,
                     smoothed,
                     share,
                 )
             )
         return predictions
-
-
-def softmax(logits: Float32) -> Float32:
-    """Posterior of logits (..., classes), float32 of the same shape."""
-    z = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return (z / z.sum(axis=-1, keepdims=True)).astype(np.float32)

@@ -77,6 +77,7 @@ def test_an_edited_copy_loads(tmp_path):
         ({"std": ["x"] * 15}, "does not fit schema"),
         ({"sample_rate_hz": 8000}, "front end at 16000 Hz"),
         ({"temperature": 0.0}, "temperature"),
+        ({"logit_bias": [0.0, 1.0]}, "2 biases for 4 labels"),
         ({"window_frames": 0}, "window_frames"),
         ({"normalizer_state": "psychic"}, "does not fit schema"),
         ({"metrics": {"test": {"uar": 0.5}}}, "does not fit schema"),

@@ -131,6 +131,7 @@ def test_bad_paths_and_models(folder, tmp_path, bundle):
     one_line(ser_stream("demo", "--record", tmp_path / "no" / "x.csv"), 1, "cannot write")
     one_line(ser_stream("demo", "--smoothing", "-2"), 1, "time_constant_s")
     assert ser_stream("demo", "--nonsense").returncode == 2
+    assert ser_stream("--rate", "0").returncode == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_stream.batch import score_file
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig, softmax
+from ser_stream.bundle import ModelBundle, calibrated_softmax
+from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.normalizer import NormalizerState
 from ser_stream.types import AudioBlock, Prediction, State
@@ -240,13 +240,15 @@ def test_labels_are_only_in_emotions(bundle, speech):
 
 def test_posteriors_are_the_softmax_of_calibrated_logits(bundle, speech):
     for p in run(Engine(bundle, OPEN), speech[: 4 * RATE_HZ], [0, 4 * RATE_HZ]):
-        z = np.exp(p.logits.astype(np.float64) / bundle.meta.temperature)
+        biased = p.logits.astype(np.float64) + np.array(bundle.meta.logit_bias)
+        z = np.exp(biased / bundle.meta.temperature)
         np.testing.assert_allclose(p.posterior, z / z.sum(), rtol=1e-5)
         assert p.smoothed.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_softmax_survives_large_logits():
-    np.testing.assert_allclose(softmax(np.array([1e4, 0.0], np.float32)), [1.0, 0.0])
+    huge = np.array([[1e4, 0.0], [0.0, -1e4]], np.float32)
+    np.testing.assert_allclose(calibrated_softmax(huge, 0.5, (0.0, 1.0)), [[1, 0], [1, 0]])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

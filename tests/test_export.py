@@ -38,6 +38,7 @@ def checkpoint(bundle, speech) -> Checkpoint:
         np.array(meta.mean, dtype=np.float32),
         np.array(meta.std, dtype=np.float32),
         1.25,
+        (0.1, -0.2, 0.3, -0.2),
         (CREDITS["crema-d"],),
         {"test": {"uar": 0.25, "protocol": "none"}},
         np.zeros((0, 59, bundle.extractor.width), dtype=np.float32),
@@ -57,7 +58,7 @@ def exported(checkpoint, tmp_path_factory) -> Path:
 def test_an_export_streams_and_tells_all(exported, checkpoint, speech):
     bundle = ModelBundle.load(exported)
     meta = bundle.meta
-    assert meta.temperature == 1.25
+    assert (meta.temperature, meta.logit_bias) == (1.25, (0.1, -0.2, 0.3, -0.2))
     assert meta.training_data == checkpoint.training_data
     assert meta.metrics == checkpoint.metrics
     assert meta.recipe["train"]["epochs"] == checkpoint.recipe.train.epochs

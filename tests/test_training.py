@@ -25,7 +25,7 @@ from training.fit import (  # noqa: E402
     draw_windows,
     evaluation_windows,
     fit,
-    fit_temperature,
+    fit_calibration,
     frames_per_s,
     mean_posterior,
     predict,
@@ -166,12 +166,28 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(posterior, truth) == pytest.approx(want)
 
 
-def test_temperature_undoes_overconfidence():
+def test_calibration_undoes_overconfidence_and_bias():
     rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (4000, 4))
+    logits = rng.normal(0, 2, (8000, 4))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = np.array([rng.choice(4, p=row) for row in p])
-    assert fit_temperature((3.0 * logits).astype(np.float32), truth) == pytest.approx(3.0, rel=0.1)
+    bias = np.array([0.9, -0.3, 0.0, -0.6])
+    got = fit_calibration((3.0 * logits - bias).astype(np.float32), truth)
+    assert got.temperature == pytest.approx(3.0, rel=0.1)
+    np.testing.assert_allclose(got.bias, bias, atol=0.25)
+    assert sum(got.bias) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_calibration_weighs_classes_alike():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1, (6000, 2))
+    p = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    truth = (rng.random(6000) < p).astype(np.int64)
+    # Nine tenths of one class are thrown away: the balanced optimum does not move.
+    keep = (truth == 0) | (rng.random(6000) < 0.1)
+    got = fit_calibration(logits[keep].astype(np.float32), truth[keep])
+    assert got.temperature == pytest.approx(1.0, rel=0.2)
+    assert abs(got.bias[0] - got.bias[1]) < 0.3
 
 
 # Augmentation

@@ -32,7 +32,8 @@ class Checkpoint:
         net: the network, in evaluation mode.
         mean: training mean per feature.
         std: training standard deviation per feature.
-        temperature: fitted on the validation speakers.
+        temperature: fitted on the validation speakers...
+        logit_bias: ...like this, one per class; see `ser_stream.bundle.ModelMeta`.
         training_data: corpora that were learnt from.
         metrics: results, each with its protocol.
         examples: normalised windows of real audio, float32 (n, frames, features); parity is
@@ -44,6 +45,7 @@ class Checkpoint:
     mean: Float32
     std: Float32
     temperature: float
+    logit_bias: tuple[float, ...]
     training_data: tuple[TrainingData, ...]
     metrics: dict[str, Any]
     examples: Float32
@@ -59,6 +61,7 @@ class Checkpoint:
                 "mean": torch.from_numpy(self.mean),
                 "std": torch.from_numpy(self.std),
                 "temperature": self.temperature,
+                "logit_bias": list(self.logit_bias),
                 "training_data": [asdict(d) for d in self.training_data],
                 "metrics": self.metrics,
                 "examples": torch.from_numpy(self.examples),
@@ -91,6 +94,7 @@ class Checkpoint:
             table["mean"].numpy(),
             table["std"].numpy(),
             table["temperature"],
+            tuple(table["logit_bias"]),
             tuple(TrainingData(**d) for d in table["training_data"]),
             table["metrics"],
             table["examples"].numpy(),

@@ -25,6 +25,7 @@ from training.corpora import CREDITS, Utterance, audio_files, read_corpus
 from training.dataset import FeatureStore, build_features
 from training.evaluate import Hearing, evaluate
 from training.fit import (
+    Calibration,
     Epoch,
     evaluation_windows,
     fit,
@@ -84,7 +85,7 @@ def run(
         typer.Option(
             "--refit",
             help="A finished run: learn from its validation speakers too, for all epochs, and take "
-            "its temperature.",
+            "its calibration.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
@@ -153,14 +154,18 @@ def run(
             on_epoch,
             state,
         )
-    temperature = trained.temperature if earlier is None else earlier.temperature
+    calibration = (
+        trained.calibration
+        if earlier is None
+        else Calibration(earlier.temperature, earlier.logit_bias)
+    )
     normalizer = Normalizer(trained.statistics, recipe.normalizer, frames_per_s(recipe))
     metrics: dict[str, Any] = {}
     examples = None
     for name, part in (("validation", split.validation), ("test", split.test)):
         for one in sorted({u.corpus for u in part}):
             result, windows, confusion = _measure(
-                recipe, trained.net, normalizer, part, stores[name], one, temperature
+                recipe, trained.net, normalizer, part, stores[name], one, calibration
             )
             metrics[f"{name} {one}"] = result
             if name == "test":
@@ -181,7 +186,8 @@ def run(
         trained.net,
         trained.statistics.mean,
         trained.statistics.std,
-        temperature,
+        calibration.temperature,
+        calibration.bias,
         tuple(CREDITS[name] for name in used),
         metrics,
         np.ascontiguousarray(examples[:N_EXAMPLES]),
@@ -192,7 +198,8 @@ def run(
             "recipe": recipe.as_dict(),
             "fold": fold,
             "best_epoch": trained.best.number,
-            "temperature": temperature,
+            "temperature": calibration.temperature,
+            "logit_bias": calibration.bias,
             "metrics": metrics,
             "speakers": _speakers(split),
             "history": [
@@ -258,7 +265,7 @@ def _measure(
     part: list[Utterance],
     store: FeatureStore,
     corpus: str,
-    temperature: float,
+    calibration: Calibration,
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     keep = [i for i, u in enumerate(part) if u.corpus == corpus]
     utterances = [part[i] for i in keep]
@@ -266,7 +273,7 @@ def _measure(
         utterances, FeatureStore([store.frames[i] for i in keep]), normalizer, recipe
     )
     logits = predict(net.cpu(), windows, torch.device("cpu"))
-    posterior = mean_posterior(logits, index, len(utterances), temperature)
+    posterior = mean_posterior(logits, index, len(utterances), calibration)
     truth = np.array([recipe.labels.index(u.emotion) for u in utterances])
     result = score(truth, posterior.argmax(axis=1), len(recipe.labels))
     described = result.as_dict(recipe.labels)

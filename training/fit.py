@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ser_stream.bundle import calibrated_softmax
 from ser_stream.features import repeat_to
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import FeatureStatistics, Normalizer, NormalizerState, voiced_frames
@@ -45,12 +46,20 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """Posterior = softmax((logits + bias) / temperature)."""
+
+    temperature: float = 1.0
+    bias: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """A finished run: the weights of the best epoch and how they came about."""
 
     net: nn.Module
     statistics: FeatureStatistics
-    temperature: float
+    calibration: Calibration
     best: Epoch
     history: list[Epoch]
 
@@ -176,31 +185,45 @@ def predict(net: nn.Module, windows: Float32, device: torch.device) -> Float32:
 
 
 def mean_posterior(
-    logits: Float32, index: NDArray[np.int64], n: int, temperature: float = 1.0
+    logits: Float32,
+    index: NDArray[np.int64],
+    n: int,
+    calibration: Calibration = Calibration(),
 ) -> Float64:
     """Average the window posteriors of each utterance, (n, classes)."""
-    z = logits.astype(np.float64) / temperature
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
     total = np.zeros((n, logits.shape[1]))
+    p = calibrated_softmax(logits, calibration.temperature, calibration.bias)
     np.add.at(total, index, p)
     return total / np.maximum(np.bincount(index, minlength=n), 1)[:, None]
 
 
-def fit_temperature(logits: Float32, truth: NDArray[np.int64]) -> float:
-    """Temperature with the least negative log-likelihood of ``truth``.
+def fit_calibration(logits: Float32, truth: NDArray[np.int64]) -> Calibration:
+    """Temperature and bias with the least class-balanced negative log-likelihood.
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+    Every class weighs the same, because UAR does and because nobody knows how often a user's voice
+    is which. The biases sum to 0.
+
+    Source: Alexandari, Kundaje & Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is
+    Hard-To-Beat at Label Shift Adaptation", ICML 2020.
     """
-    grid = np.exp(np.linspace(np.log(0.3), np.log(5.0), 141))
-    z = logits.astype(np.float64)
-    losses = []
-    for t in grid:
-        scaled = z / t
-        scaled -= scaled.max(axis=1, keepdims=True)
-        picked = scaled[np.arange(len(truth)), truth]
-        losses.append(np.mean(np.log(np.exp(scaled).sum(axis=1)) - picked))
-    return float(grid[int(np.argmin(losses))])
+    n = logits.shape[1]
+    z, y = torch.from_numpy(logits).double(), torch.from_numpy(truth)
+    weight = 1.0 / np.maximum(np.bincount(truth, minlength=n), 1)
+    # In scale = 1 / temperature and shift = bias / temperature the problem is convex.
+    scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros(n, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(z * scale + shift, y, weight=torch.from_numpy(weight))
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    temperature = 1.0 / max(float(scale.detach()), 0.05)
+    bias = (shift - shift.mean()).detach() * temperature
+    return Calibration(temperature, tuple(bias.tolist()))
 
 
 class WeightAverage:
@@ -271,7 +294,7 @@ def fit(
         train: training utterances, and ``train_store`` their frames.
         train_store: see ``train``.
         validation: utterances of other speakers, and ``validation_store`` their frames; without any
-            the last epoch is kept and the temperature is 1.
+            the last epoch is kept and nothing is calibrated.
         validation_store: see ``validation``.
         device: where the network runs.
         on_epoch: told of every epoch, with a function that gives a resumable state.
@@ -377,11 +400,11 @@ def fit(
     if best is None:
         raise ValueError("no epoch was trained")
     average.net.load_state_dict(best[1])
-    temperature = 1.0
+    calibration = Calibration()
     if held_windows is not None and held_index is not None:
         logits = predict(average.net, held_windows, device)
-        temperature = fit_temperature(logits, held_truth[held_index])
-    return Trained(average.net.cpu(), statistics, temperature, best[0], history)
+        calibration = fit_calibration(logits, held_truth[held_index])
+    return Trained(average.net.cpu(), statistics, calibration, best[0], history)
 
 
 def soft_cross_entropy(
