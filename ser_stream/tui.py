@@ -99,7 +99,7 @@ class Meter:
         yield []
         yield self._verdict(name, styles)
         yield []
-        columns = min(2 * STRIP_S, width - name)
+        columns = width - name
         # Rounded up, so that the last column is the newest second whatever the width.
         n = len(view.strip)
         cells = [view.strip[-(-(c + 1) * n // columns) - 1] for c in range(columns)]

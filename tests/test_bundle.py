@@ -69,7 +69,7 @@ def test_an_edited_copy_loads(tmp_path):
         ({"labels": None}, "does not fit schema"),
         ({"labels": ["angry"]}, "two or more different names"),
         ({"labels": ["angry", "angry", "sad", "happy"]}, "two or more different names"),
-        ({"labels": ["a", "b", "c"]}, "output .* for 3 labels"),
+        ({"labels": ["a", "b", "c"], "logit_bias": []}, "output .* for 3 labels"),
         ({"frontend": "os.system"}, "unknown front end"),
         ({"frontend_params": {"n_mfcc": 14}}, "do not fit"),
         ({"mean": [0.0] * 12}, "do not fit"),
