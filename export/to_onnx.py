@@ -77,6 +77,9 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     width = len(checkpoint.mean)
     example = torch.zeros(2, recipe.window_frames, width)
     net = checkpoint.net.eval()
+    if (fold := getattr(net, "for_inference", None)) is not None:
+        # The parity gate compares with the network as it was trained, not with this one.
+        net = fold().eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # The exporter warns of its own internals.

@@ -26,7 +26,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "meter.svg"
 
 def main() -> None:
     """Stream the clip up to a moment and save what the meter shows then."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 9.0
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 26.0
     clip = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
     bundle = ModelBundle.load()
     timeline = Timeline(bundle.meta.sample_rate_hz)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ser_stream.errors import BundleError, ConfigError
 from ser_stream.features import MfccExtractor
@@ -141,6 +142,7 @@ class ModelBundle:
         self.path = path
         self._session = session
         self._input = session.get_inputs()[0].name
+        self._logit_bias = np.array(meta.logit_bias or 0.0, dtype=np.float32)
         self._extractor = make_extractor(meta.frontend, meta.frontend_params)
 
     def __repr__(self) -> str:
@@ -234,7 +236,7 @@ class ModelBundle:
 
     def posterior(self, logits: Float32) -> Float32:
         """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
-        return calibrated_softmax(logits, self.meta.temperature, self.meta.logit_bias)
+        return calibrated_softmax(logits, self.meta.temperature, self._logit_bias)
 
     def describe(self) -> Mapping[str, Any]:
         """Metadata as plain values, for `ser-stream info`."""
@@ -271,9 +273,8 @@ def default_model_path() -> Path:
     return Path(str(resources.files("ser_stream") / "models" / "default.onnx"))
 
 
-def calibrated_softmax(logits: Float32, temperature: float, bias: Sequence[float] = ()) -> Float32:
+def calibrated_softmax(logits: Float32, temperature: float, bias: ArrayLike = 0.0) -> Float32:
     """Softmax of ``(logits + bias) / temperature`` over the last axis, float32."""
-    z = logits + np.asarray(bias, dtype=np.float32) if len(bias) else logits
-    z = (z - z.max(axis=-1, keepdims=True)) / np.float32(temperature)
-    p = np.exp(z)
-    return (p / p.sum(axis=-1, keepdims=True)).astype(np.float32, copy=False)
+    z = logits + np.asarray(bias, dtype=np.float32)
+    p = np.exp((z - z.max(axis=-1, keepdims=True)) / np.float32(temperature))
+    return p / p.sum(axis=-1, keepdims=True)

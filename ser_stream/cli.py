@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ser_stream.tui import MeterView
     from ser_stream.types import AudioSource
 
+# The matrices of a frame are small: threads would spin for nothing. Read when NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 EXIT_SOME_FAILED = 3
 LIVE_HOP_S = 0.1
 REFRESH_S = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -197,8 +198,10 @@ class Engine:
         self, spans: list[tuple[int, int, float | None]], windows: list[Float32 | None]
     ) -> list[Prediction]:
         asked = [w for w in windows if w is not None]
-        logits = self.bundle(np.stack(asked)) if asked else np.zeros((0, 0), dtype=np.float32)
-        answers = zip(logits, self.bundle.posterior(logits), strict=True) if asked else iter(())
+        answers: Iterator[tuple[Float32, Float32]] = iter(())
+        if asked:
+            logits = self.bundle(np.stack(asked))
+            answers = zip(logits, self.bundle.posterior(logits), strict=True)
         predictions = []
         for (start, end, share), window in zip(spans, windows, strict=True):
             at, to = self._base + start, self._base + end

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ser_stream.errors import ConfigError
 from ser_stream.types import Float32, Float64
@@ -116,6 +115,8 @@ PITCH_MAX_HZ = 400.0
 # The pitch feature counts octaves from here.
 PITCH_REFERENCE_HZ = 100.0
 OCTAVE_COST = np.float32(0.02)
+# Scalars that leave float32 arrays float32.
+ZERO, HALF, ONE, TWO, TEN = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0, 10.0))
 
 
 class MfccExtractor:
@@ -130,10 +131,16 @@ class MfccExtractor:
         self._bins = int(np.flatnonzero(mel.any(axis=1))[-1]) + 1
         self._mel = np.ascontiguousarray(mel[: self._bins])
         self._dct = dct_matrix(c.n_mels, c.n_mfcc)
-        self._taper_power = float(np.sum(self._taper.astype(np.float64) ** 2))
+        self._log_floor = np.float32(c.log_floor)
+        taper_power = np.sum(self._taper.astype(np.float64) ** 2)
+        self._power_scale = np.float32(2.0 / c.n_fft / taper_power)
+        self._level_floor = np.float32(1e-12)
+        self._silence = np.float32(1e-9)
+        self._flat = np.float32(-1e-9)
         self._periods = _periods(c.sample_rate_hz)
         self._lag_cosines = _lag_cosines(self._taper, self._periods)
         self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
+        self._reference_octave = np.float32(np.log2(c.sample_rate_hz / 2 / PITCH_REFERENCE_HZ))
 
     @property
     def width(self) -> int:
@@ -157,44 +164,46 @@ class MfccExtractor:
         if n == 0:
             nothing = np.zeros(0, dtype=np.float32)
             return Frames(np.zeros((0, self.width), dtype=np.float32), nothing, nothing)
-        step = samples.strides[0]
-        # What sliding_window_view gives, without its checks, which cost as much as the transform.
-        frames = as_strided(samples, (n, c.n_fft), (c.hop_length * step, step), writeable=False)
-        spectrum = np.fft.rfft(frames * self._taper, axis=1)  # (n, n_fft // 2 + 1) complex64
-        power: Float32 = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
+        # Overlapping frames as a view: what sliding_window_view gives, without its checks, which
+        # cost as much as the transform of a few frames.
+        samples = np.ascontiguousarray(samples, dtype=np.float32)
+        frames = np.ndarray((n, c.n_fft), np.float32, samples, 0, (4 * c.hop_length, 4))
+        spectrum = np.fft.rfft(frames * self._taper)  # (n, n_fft // 2 + 1) complex64
+        power: Float32 = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
         mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
-        log_mel = 10.0 * np.log10(np.maximum(mel, np.float32(c.log_floor)))
+        log_mel = TEN * np.log10(np.maximum(mel, self._log_floor))
         correlation = self._correlation(power)
-        periodicity = np.clip(correlation.max(axis=1), 0.0, 1.0)
-        features = log_mel @ self._dct
+        periodicity = np.minimum(np.maximum(correlation.max(axis=1), ZERO), ONE)
+        features = np.empty((n, self.width), dtype=np.float32)
+        np.matmul(log_mel, self._dct, out=features[:, : c.n_mfcc])
         if c.pitch:
-            rows = np.stack([self._octaves(correlation), periodicity], axis=1)
-            features = np.concatenate([features, rows], axis=1)
-        return Frames(features.astype(np.float32, copy=False), self._level_db(power), periodicity)
+            features[:, -2] = self._octaves(correlation)
+            features[:, -1] = periodicity
+        return Frames(features, self._level_db(power), periodicity)
 
     def _level_db(self, power: Float32) -> Float32:
         # Parseval: sum |x w|^2 = (|X_0|^2 + 2 sum |X_k|^2) / n_fft; divided by the taper's power it
         # is the mean square of the samples.
-        total = power.sum(axis=1) * (2.0 / self.config.n_fft / self._taper_power)
-        return (10.0 * np.log10(np.maximum(total, 1e-12))).astype(np.float32)
+        mean_square = power.sum(axis=1) * self._power_scale
+        return TEN * np.log10(np.maximum(mean_square, self._level_floor))
 
     def _correlation(self, power: Float32) -> Float32:
         product = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, 1 + lags)
         # Column 0 is lag 0, the power itself; the others are the periods of a voice.
-        relative = product[:, 1:] / np.maximum(product[:, :1], np.float32(1e-9))
-        return relative.astype(np.float32, copy=False)
+        product[:, 1:] /= np.maximum(product[:, :1], self._silence)
+        return product[:, 1:]
 
     def _octaves(self, correlation: Float32) -> Float32:
         # Twice a period is a period too: a small cost per octave prefers the shorter one.
         frame = np.arange(len(correlation))
         best = (correlation - self._octave_cost)[:, 1:-1].argmax(axis=1) + 1
-        before, at, after = (correlation[frame, best + i] for i in (-1, 0, 1))
-        # The peak of the parabola through the best lag and its neighbours.
-        bend = np.minimum(before - 2.0 * at + after, np.float32(-1e-9))
-        shift = np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
-        lag = self._periods[best] + shift
-        octaves = np.log2(self.config.sample_rate_hz / 2 / PITCH_REFERENCE_HZ / lag)
-        return octaves.astype(np.float32, copy=False)
+        before, after = correlation[frame, best - 1], correlation[frame, best + 1]
+        # The peak of the parabola through the best lag and its neighbours, at most half a lag away.
+        bend = np.minimum(before + after - TWO * correlation[frame, best], self._flat)
+        shift = HALF * (before - after) / bend
+        lag = self._periods[best] + np.minimum(np.maximum(shift, -HALF), HALF)
+        return self._reference_octave - np.log2(lag)
 
 
 def repeat_to(features: Float32, n: int) -> Float32:

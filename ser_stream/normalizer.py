@@ -94,12 +94,15 @@ class Normalizer:
         self._frames_per_s = frames_per_s
         self._prior_weight = config.prior_s * frames_per_s
         self._memory = config.memory_s * frames_per_s
-        mean = prior.mean.astype(np.float64)
-        std = prior.std.astype(np.float64)
-        self._prior_mean = mean
-        self._prior_square = std**2 + mean**2
+        self._keep = 1.0 - 1.0 / self._memory
+        self._clip = np.float32(config.clip)
         # Moments are taken around the prior mean: sums of squares of raw MFCCs would cancel badly.
-        self._prior_variance = std**2
+        self._prior_mean = prior.mean.astype(np.float64)
+        variance = prior.std.astype(np.float64) ** 2
+        self._prior_moments = self._prior_weight * np.concatenate(
+            [[1.0], np.zeros(len(variance)), variance]
+        )
+        self._least_variance = 1e-2 * variance
         self.reset()
 
     @property
@@ -117,23 +120,20 @@ class Normalizer:
         voiced, self._loudest_db = voiced_frames(
             frames, self.config, self._frames_per_s, self._loudest_db
         )
-        rows = np.empty((len(frames), self.moments_width))
+        rows = np.zeros((len(frames), self.moments_width))
         if self.state is NormalizerState.COLD:
-            rows[:] = 0.0
             return rows
-        deviation = frames.features.astype(np.float64) - self._prior_mean
-        current = self._moments
-        evidence = np.concatenate(
-            [np.ones((len(frames), 1)), deviation, deviation * deviation], axis=1
-        )
-        keep = 1.0 - 1.0 / self._memory
-        for i, is_voiced in enumerate(voiced):
+        width = len(self._prior_mean)
+        rows[:, 0] = 1.0
+        deviation = rows[:, 1 : 1 + width]
+        np.subtract(frames.features, self._prior_mean, out=deviation)
+        np.square(deviation, out=rows[:, 1 + width :])
+        # Each row holds its frame's own evidence, and then all evidence so far.
+        for row, is_voiced in zip(rows, voiced.tolist(), strict=True):
             if is_voiced:
-                if current[0] >= self._memory:
-                    current = current * keep
-                current = current + evidence[i]
-            rows[i] = current
-        self._moments = current
+                keep = self._keep if self._moments[0] >= self._memory else 1.0
+                self._moments = keep * self._moments + row
+            row[:] = self._moments
         return rows
 
     def statistics(self, moments: Float64) -> tuple[Float32, Float32]:
@@ -142,20 +142,20 @@ class Normalizer:
         Returns:
             mean and standard deviation, float32 of shape (..., features).
         """
-        width = len(self.prior.mean)
-        weight = moments[..., :1]
-        total = weight + self._prior_weight
-        shift = moments[..., 1 : 1 + width] / total
-        square = (moments[..., 1 + width :] + self._prior_weight * self._prior_variance) / total
-        variance = np.maximum(square - shift**2, 1e-2 * self._prior_variance)
+        width = len(self._prior_mean)
+        blended = (moments + self._prior_moments) / (moments[..., :1] + self._prior_weight)
+        shift = blended[..., 1 : 1 + width]
+        variance = np.maximum(blended[..., 1 + width :] - shift * shift, self._least_variance)
         mean = self._prior_mean + shift
         return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
     def normalize(self, window: Float32, moments: Float64) -> Float32:
         """Normalise a window (frames, features) by the moments (1 + 2 features,) at its end."""
         mean, std = self.statistics(moments)
-        clip = np.float32(self.config.clip)
-        return np.clip((window - mean) / std, -clip, clip)
+        normalized = window - mean
+        normalized /= std
+        np.minimum(normalized, self._clip, out=normalized)
+        return np.maximum(normalized, -self._clip, out=normalized)
 
     def evidence_s(self, moments: Float64) -> float:
         """Seconds of voiced speech behind ``moments``."""

@@ -75,14 +75,14 @@ class Meter:
 
         title = view.title[: width - len(view.hint) - 1]
         space = " " * (width - len(title) - len(view.hint))
-        yield [Segment(title, BOLD), Segment(space + view.hint, DIM)]
+        yield [Segment(title, BOLD), Segment(space), Segment(view.hint, DIM)]
         yield []
         share = 1.0 + max(-LEVEL_RANGE_DB, min(0.0, snapshot.level_dbfs)) / LEVEL_RANGE_DB
         hot = Style(color="red" if snapshot.level_dbfs > -3.0 else "green")
         yield [
             Segment("input".ljust(name)),
             *_bar(share, bar, hot, ascii_only),
-            Segment(f"{snapshot.level_dbfs:.0f} dBFS".rjust(value)),
+            *_right(f"{snapshot.level_dbfs:.0f} dBFS", value),
         ]
         yield [Segment("voice".ljust(name)), *self._voice()]
         yield []
@@ -94,7 +94,7 @@ class Meter:
             yield [
                 Segment(label.ljust(name)),
                 *_bar(p, bar, styles[label], ascii_only),
-                Segment(number.rjust(value)),
+                *_right(number, value),
             ]
         yield []
         yield self._verdict(name, styles)
@@ -136,6 +136,11 @@ class Meter:
             top = int(prediction.smoothed.argmax())
             text += f", perhaps {self.view.labels[top]}  {prediction.smoothed[top]:.0%}"
         return [head, Segment(text, DIM)]
+
+
+def _right(text: str, width: int) -> list[Segment]:
+    # Space of its own: some renderers of exported pictures drop it from the start of a text.
+    return [Segment(" " * (width - len(text))), Segment(text)]
 
 
 def _bar(share: float, width: int, style: Style, ascii_only: bool) -> list[Segment]:

@@ -286,12 +286,28 @@ def test_layers_have_the_paper_s_shapes(net):
         assert net(torch.randn(2, 59, 13)).shape == (2, 4)
 
 
+@pytest.mark.parametrize(("frames", "width"), [(59, 15), (59, 13), (58, 14), (62, 16), (64, 13)])
+def test_the_folded_network_is_the_same(frames, width):
+    torch.manual_seed(0)
+    net = make_model("head_fusion", {"n_head": 3, "n_size": 32})
+    net.train()
+    for _ in range(3):  # batch normalisation with statistics of its own
+        net(2.0 * torch.randn(8, frames, width) + 0.5)
+    net.eval()
+    for layer in (net.key, net.query, net.value, net.classify):
+        torch.nn.init.normal_(layer.bias)
+    x = torch.randn(4, frames, width)
+    with torch.no_grad():
+        torch.testing.assert_close(net.for_inference()(x), net(x), rtol=1e-4, atol=1e-4)
+
+
 def test_without_attention_it_is_global_average_pooling():
     net = make_model("head_fusion", {"attention": False}).eval()
     x = torch.randn(2, 59, 13)
     with torch.no_grad():
         torch.testing.assert_close(net(x), net.classify(net.positions(x).mean(dim=1)))
     assert not any("key" in name for name, _ in net.named_parameters())
+    assert net.for_inference() is net
 
 
 def test_it_can_learn_twenty_windows_by_heart():

@@ -192,7 +192,7 @@ def mean_posterior(
 ) -> Float64:
     """Average the window posteriors of each utterance, (n, classes)."""
     total = np.zeros((n, logits.shape[1]))
-    p = calibrated_softmax(logits, calibration.temperature, calibration.bias)
+    p = calibrated_softmax(logits, calibration.temperature, calibration.bias or 0.0)
     np.add.at(total, index, p)
     return total / np.maximum(np.bincount(index, minlength=n), 1)[:, None]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class HeadFusion(nn.Module):
         a = self.conv1a(F.pad(x, (0, 1, 4, 5)))  # same size: (B, 8, F, T)
         b = self.conv1b(F.pad(x, (3, 4, 0, 1)))
         x = F.relu(self.bn1(torch.cat([a, b], dim=1)))  # (B, 16, F, T)
-        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)  # (B, 32, F/2, T/2)
-        x = F.max_pool2d(F.relu(self.bn3(self.conv3(x))), 2)  # (B, 48, F/4, T/4)
+        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)  # (B, 32, F // 2, T // 2)
+        x = F.max_pool2d(F.relu(self.bn3(self.conv3(x))), 2)  # (B, 48, F // 4, T // 4)
         x = F.relu(self.bn4(self.conv4(x)))
-        x = F.relu(self.bn5(self.conv5(x)))  # (B, 80, F/4, T/4)
+        x = F.relu(self.bn5(self.conv5(x)))  # (B, 80, F // 4, T // 4)
         return x.flatten(2).transpose(1, 2)  # (B, 80, H, W) -> (B, P = H*W, 80)
 
     def fuse(self, x: Tensor) -> Tensor:
@@ -88,6 +90,10 @@ class HeadFusion(nn.Module):
         v = torch.matmul(weight, pooled.unsqueeze(-1)).squeeze(-1) + bias  # (B, n_head, n_size)
         return v.mean(dim=1)  # (3)
 
+    def for_inference(self) -> nn.Module:
+        """Return a network with the same logits and less to compute; see `FoldedHeadFusion`."""
+        return FoldedHeadFusion(self) if self.config.attention else self
+
     def _heads(self, x: Tensor) -> Tensor:
         c = self.config
         return x.unflatten(2, (c.n_head, c.n_size)).transpose(1, 2)
@@ -95,3 +101,69 @@ class HeadFusion(nn.Module):
 
 def _conv3x3(n_in: int, n_out: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     return nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out)
+
+
+class FoldedHeadFusion(nn.Module):
+    """`HeadFusion` rearranged for inference; every step is an identity, not an approximation.
+
+    - Batch normalisation is an affine map per channel and goes into the convolution before it.
+    - conv1a and conv1b become one convolution whose kernels are theirs, padded with zeros.
+    - 2x2 max-pooling drops an odd last row or column, so it is not computed before.
+    - K Q^T = (x W_k + b_k)(x W_q + b_q)^T. Terms that are the same for all q cancel in the softmax
+      over q, so K Q^T may be replaced by (x M + u) x^T with M = W_k W_q^T, u = W_q b_k.
+    - Value map, mean over heads and classifier are affine: one matrix G, applied after pooling.
+    """
+
+    m: Tensor
+    u: Tensor
+
+    def __init__(self, net: HeadFusion) -> None:
+        super().__init__()
+        c = net.config
+        with torch.no_grad():
+            first = torch.zeros(16, 1, 10, 8)
+            first[:8, :, :, 3:5] = net.conv1a.weight
+            first[8:, :, 4:6, :] = net.conv1b.weight
+            self.conv1 = _folded(first, net.bn1)
+            self.conv2 = _folded(net.conv2.weight, net.bn2)
+            self.conv3 = _folded(net.conv3.weight, net.bn3)
+            self.conv4 = _folded(net.conv4.weight, net.bn4)
+            self.conv5 = _folded(net.conv5.weight, net.bn5)
+            key, query, value = (
+                layer.weight.view(c.n_head, c.n_size, -1)
+                for layer in (net.key, net.query, net.value)
+            )
+            self.register_buffer("m", key.transpose(1, 2) @ query)  # (n_head, 80, 80)
+            bias = net.key.bias.view(c.n_head, 1, c.n_size)
+            self.register_buffer("u", bias @ query)  # (n_head, 1, 80)
+            last = net.classify.weight / c.n_head  # (classes, n_size)
+            self.classify = nn.Linear(c.n_head * value.shape[2], c.n_classes)
+            self.classify.weight.copy_(torch.cat([last @ v for v in value], dim=1))
+            value_bias = net.value.bias.view(c.n_head, c.n_size)
+            self.classify.bias.copy_(net.classify.bias + (last @ value_bias.T).sum(dim=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.transpose(1, 2).unsqueeze(1)  # (B, T, F) -> (B, 1, F, T)
+        x = F.relu(self.conv1(F.pad(x, (3, 4, 4, 5))))
+        x = F.max_pool2d(F.relu(self.conv2(_pad_to_even(x))), 2)
+        x = F.max_pool2d(F.relu(self.conv3(_pad_to_even(x))), 2)
+        x = F.relu(self.conv4(F.pad(x, (1, 1, 1, 1))))
+        x = F.relu(self.conv5(F.pad(x, (1, 1, 1, 1))))
+        x = x.flatten(2).unsqueeze(1)  # (B, 1, 80, P)
+        y = x.transpose(2, 3)  # (B, 1, P, 80)
+        attention = torch.softmax((y @ self.m + self.u) @ x, dim=-1)  # (B, n_head, P, P)
+        pooled = attention.mean(dim=2, keepdim=True) @ y  # (B, n_head, 1, 80)
+        return self.classify(pooled.flatten(1))
+
+
+def _folded(weight: Tensor, bn: nn.BatchNorm2d) -> nn.Conv2d:
+    """Convolution with ``bn`` in it; the caller pads."""
+    out, into, rows, columns = weight.shape
+    conv = nn.Conv2d(into, out, (rows, columns), bias=False)
+    conv.weight.copy_(weight)
+    return fuse_conv_bn_eval(conv.eval(), copy.deepcopy(bn).eval())
+
+
+def _pad_to_even(x: Tensor) -> Tensor:
+    """Pad for a 3x3 convolution whose odd last row and column would not be pooled."""
+    return F.pad(x, (1, 1 - x.shape[3] % 2, 1, 1 - x.shape[2] % 2))
