@@ -166,7 +166,6 @@ class Engine:
         self._base = base
         self._position = base
         self._next_frame = 0
-        self._last_end: int | None = None
         self._front_end.restart()
         if self._gate is not None:
             self._gate.reset()
@@ -209,14 +208,10 @@ class Engine:
                 # A pause this long ends what was said: its emotion must not leak into the next.
                 self._forget_smoothing()
                 predictions.append(Prediction(at, to, State.NO_SPEECH, speech=share))
-                self._last_end = to
                 continue
             answer, posterior = next(answers)
-            step = to - (to if self._last_end is None else self._last_end)
-            self._last_end = to
-            dt_s = step / self.bundle.meta.sample_rate_hz
-            smoothed = self._ema.update(posterior, dt_s)
-            index = self._decider.update(smoothed, dt_s)
+            smoothed = self._ema.update(posterior, self.hop_s)
+            index = self._decider.update(smoothed, self.hop_s)
             predictions.append(
                 Prediction(
                     at,

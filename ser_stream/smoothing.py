@@ -22,7 +22,7 @@ class SmoothingConfig:
         dwell_s: a label that was taken is not exchanged for another one sooner than this.
     """
 
-    time_constant_s: float = 0.8
+    time_constant_s: float = 1.0
     enter: float = 0.50
     leave: float = 0.35
     dwell_s: float = 0.6
@@ -39,24 +39,30 @@ class SmoothingConfig:
 
 
 class EmaSmoother:
-    """Exponential moving average given as a time constant: the hop does not change its speed."""
+    """Exponential moving average given as a time constant: the hop does not change its speed.
+
+    It starts from the uniform posterior, because nothing has been heard: a single window, the first
+    after a pause, mostly silence and a syllable, cannot decide on its own.
+    """
 
     def __init__(self, time_constant_s: float) -> None:
         self._time_constant_s = time_constant_s
         self._mean: Float32 | None = None
 
     def update(self, posterior: Float32, dt_s: float) -> Float32:
-        """Return the average after ``posterior`` (classes,), which came ``dt_s`` after the last."""
-        if self._mean is None or self._time_constant_s == 0.0:
-            mean = posterior
-        else:
-            keep = math.exp(-dt_s / self._time_constant_s)
-            mean = (keep * self._mean + (1.0 - keep) * posterior).astype(np.float32)
-        self._mean = mean
-        return mean
+        """Return the average after ``posterior`` (classes,), which stands for ``dt_s`` seconds."""
+        if self._time_constant_s == 0.0:
+            return posterior
+        mean = self._mean
+        if mean is None:
+            mean = np.full(len(posterior), 1.0 / len(posterior), dtype=np.float32)
+        keep = np.float32(math.exp(-dt_s / self._time_constant_s))
+        mixed = keep * mean + (np.float32(1.0) - keep) * posterior
+        self._mean = mixed.astype(np.float32, copy=False)
+        return self._mean
 
     def reset(self) -> None:
-        """Forget the past; the next posterior is taken as it is."""
+        """Forget what was heard."""
         self._mean = None
 
 

@@ -283,7 +283,10 @@ def test_what_is_heard_live_is_what_scoring_the_file_says(tmp_path, virtual_micr
     best = offsets[int(np.argmin([difference(o).mean() for o in offsets]))]
     assert changes(heard) == changes(want)
     assert abs(len(t_live) - len(t_file)) <= 3
-    assert difference(best).max() < 0.1
+    # The live windows lie anywhere between the file's: one update earlier or later is the same.
+    nearest = np.min([difference(best + shift) for shift in (-0.096, 0.0, 0.096)], axis=0)
+    assert nearest.max() < 0.1
+    assert np.median(difference(best)) < 0.05
 
 
 @pytest.mark.microphone

@@ -14,24 +14,32 @@ A, B = np.float32([1, 0]), np.float32([0, 1])
 def test_a_step_is_followed_with_the_time_constant_whatever_the_hop():
     for hop in (0.032, 0.1, 0.4):
         ema = EmaSmoother(0.8)
-        ema.update(A, 0.0)
+        for _ in range(round(1.6 / hop)):
+            smoothed = ema.update(A, hop)
+        # From the uniform posterior towards A...
+        assert smoothed[1] == pytest.approx(0.5 * np.exp(-1.6 / 0.8), rel=1e-4)
+        before = smoothed[0]
         for _ in range(round(1.6 / hop)):
             smoothed = ema.update(B, hop)
-        assert smoothed[0] == pytest.approx(np.exp(-1.6 / 0.8), rel=1e-4)
+        # ...and from there towards B.
+        assert smoothed[0] == pytest.approx(before * np.exp(-1.6 / 0.8), rel=1e-4)
         assert smoothed.dtype == np.float32
+        assert smoothed.sum() == pytest.approx(1.0)
 
 
 def test_zero_turns_averaging_off():
     ema = EmaSmoother(0.0)
-    ema.update(A, 0.1)
+    np.testing.assert_array_equal(ema.update(A, 0.1), A)
     np.testing.assert_array_equal(ema.update(B, 0.1), B)
 
 
-def test_reset_takes_the_next_posterior_as_it_is():
-    ema = EmaSmoother(5.0)
-    ema.update(A, 0.0)
+def test_one_window_decides_nothing_and_reset_forgets():
+    ema = EmaSmoother(0.8)
+    first = ema.update(A, 0.1)
+    assert first[0] < 0.6
+    ema.update(A, 5.0)
     ema.reset()
-    np.testing.assert_array_equal(ema.update(B, 0.1), B)
+    np.testing.assert_array_equal(ema.update(A, 0.1), first)
 
 
 def decide(config: SmoothingConfig, *first: float, dt_s: float = 0.1) -> list[int | None]:
