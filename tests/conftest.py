@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 from ser_stream.bundle import ModelBundle
+
+# A busy machine must not fail a law.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 RATE_HZ = 16000
 GROUPS = ("microphone", "corpus")
