@@ -41,7 +41,7 @@ CREDITS: dict[str, TrainingData] = {
     ),
     "esc10": TrainingData(
         "ESC-10 (background noise)",
-        "CC BY 3.0",
+        "CC BY",
         "Piczak: ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015",
     ),
 }
