@@ -35,7 +35,7 @@ import soundfile
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import DeviceError
-from ser_stream.features import PITCH_MAX_HZ, PITCH_MIN_HZ
+from ser_stream.features import PITCH_MAX_HZ, PITCH_MIN_HZ, MfccConfig
 from ser_stream.types import AudioBlock, Float32
 from ser_stream.vad import GateConfig
 
@@ -97,7 +97,7 @@ def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray]
     params = meta.recipe["model_params"]
     net = make_model(meta.recipe["model"], {"n_classes": len(meta.labels), **params}).eval()
     torch.set_num_threads(1)
-    c = bundle.extractor.config
+    c = MfccConfig(**bundle.meta.frontend_params)
     mean, std = (np.array(v, dtype=np.float32) for v in (meta.mean, meta.std))
     mfccs, pitches, model = [], [], []
     for i in range(200 + 10):

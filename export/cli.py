@@ -33,7 +33,7 @@ def run(
     loaded = Checkpoint.load(checkpoint)
     if audio:
         extractor = make_extractor(loaded.recipe.frontend, loaded.recipe.frontend_params)
-        rate = extractor.config.sample_rate_hz
+        rate = extractor.sample_rate_hz
         clips = [load_audio(path, rate) for path in find_audio(audio)]
         loaded = replace(loaded, examples=example_windows(clips, loaded))
     difference = export(loaded, output)

@@ -35,7 +35,7 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         labels=recipe.labels,
         frontend=recipe.frontend,
         frontend_params=recipe.frontend_params,
-        sample_rate_hz=extractor.config.sample_rate_hz,
+        sample_rate_hz=extractor.sample_rate_hz,
         window_frames=recipe.window_frames,
         window_hop_frames=recipe.window_hop_frames,
         mean=tuple(float(v) for v in checkpoint.mean),

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ser_stream.errors import BundleError, ConfigError
-from ser_stream.features import MfccExtractor
-from ser_stream.frontend import make_extractor
+from ser_stream.frontend import Extractor, make_extractor
 from ser_stream.normalizer import (
     FeatureStatistics,
     Normalizer,
@@ -200,13 +199,13 @@ class ModelBundle:
     @property
     def hop_s(self) -> float:
         """Step between frames in seconds."""
-        return self._extractor.config.hop_length / self.meta.sample_rate_hz
+        return self._extractor.hop_length / self.meta.sample_rate_hz
 
     @property
     def window_samples(self) -> int:
         """Samples that a window's frames see."""
-        c = self._extractor.config
-        return (self.meta.window_frames - 1) * c.hop_length + c.n_fft
+        e = self._extractor
+        return (self.meta.window_frames - 1) * e.hop_length + e.frame_length
 
     @property
     def window_s(self) -> float:
@@ -214,7 +213,7 @@ class ModelBundle:
         return self.window_samples / self.meta.sample_rate_hz
 
     @property
-    def extractor(self) -> MfccExtractor:
+    def extractor(self) -> Extractor:
         """The per-frame stage that the model was trained with; stateless."""
         return self._extractor
 
@@ -247,10 +246,9 @@ class ModelBundle:
         try:
             extractor = self._extractor
             width = extractor.width
-            if extractor.config.sample_rate_hz != meta.sample_rate_hz:
+            if extractor.sample_rate_hz != meta.sample_rate_hz:
                 raise ConfigError(
-                    f"front end at {extractor.config.sample_rate_hz} Hz, "
-                    f"model at {meta.sample_rate_hz} Hz"
+                    f"front end at {extractor.sample_rate_hz} Hz, model at {meta.sample_rate_hz} Hz"
                 )
             if not len(meta.mean) == len(meta.std) == width:
                 raise ConfigError(

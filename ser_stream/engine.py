@@ -66,7 +66,7 @@ class Engine:
         meta = bundle.meta
         self.bundle = bundle
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
-        self._hop_length = bundle.extractor.config.hop_length
+        self._hop_length = bundle.extractor.hop_length
         self._frame_length = bundle.extractor.frame_length
         self._frames = meta.window_frames
         self.hop_frames = (

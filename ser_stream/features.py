@@ -148,6 +148,16 @@ class MfccExtractor:
         return self.config.n_mfcc + (2 if self.config.pitch else 0)
 
     @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the samples."""
+        return self.config.sample_rate_hz
+
+    @property
+    def hop_length(self) -> int:
+        """Step between frames, samples."""
+        return self.config.hop_length
+
+    @property
     def frame_length(self) -> int:
         """Samples that one frame sees."""
         return self.config.n_fft

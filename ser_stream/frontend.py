@@ -18,20 +18,38 @@ from ser_stream.types import Float32, Float64
 
 
 class Extractor(Protocol):
-    """Stateless per-frame features of whole arrays."""
+    """Stateless per-frame features of whole arrays; frame i starts at sample i * hop_length."""
 
     @property
-    def width(self) -> int: ...
+    def sample_rate_hz(self) -> int:
+        """Rate of the samples."""
+        ...
 
     @property
-    def frame_length(self) -> int: ...
+    def hop_length(self) -> int:
+        """Step between frames, samples."""
+        ...
 
-    def frame_count(self, n_samples: int) -> int: ...
+    @property
+    def frame_length(self) -> int:
+        """Samples that one frame sees."""
+        ...
 
-    def __call__(self, samples: Float32) -> Frames: ...
+    @property
+    def width(self) -> int:
+        """Features per frame."""
+        ...
+
+    def frame_count(self, n_samples: int) -> int:
+        """Count the full frames in ``n_samples`` samples."""
+        ...
+
+    def __call__(self, samples: Float32) -> Frames:
+        """Compute all full frames of float32 ``samples`` (n,)."""
+        ...
 
 
-def _mfcc(params: Mapping[str, Any]) -> MfccExtractor:
+def _mfcc(params: Mapping[str, Any]) -> Extractor:
     known = {f.name for f in fields(MfccConfig)}
     if unknown := set(params) - known:
         raise ConfigError(f"front end mfcc: unknown parameters {sorted(unknown)}")
@@ -39,10 +57,10 @@ def _mfcc(params: Mapping[str, Any]) -> MfccExtractor:
 
 
 # Closed: a model file names one of these and can bring no code of its own.
-FRONT_ENDS: dict[str, Callable[[Mapping[str, Any]], MfccExtractor]] = {"mfcc": _mfcc}
+FRONT_ENDS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {"mfcc": _mfcc}
 
 
-def make_extractor(name: str, params: Mapping[str, Any]) -> MfccExtractor:
+def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
     """Build the per-frame stage ``name``.
 
     Raises:
@@ -64,10 +82,10 @@ class FrontEnd:
     """
 
     def __init__(
-        self, extractor: MfccExtractor, normalizer: Normalizer, capacity: int, max_samples: int
+        self, extractor: Extractor, normalizer: Normalizer, capacity: int, max_samples: int
     ) -> None:
         self._extractor = extractor
-        self._hop = extractor.config.hop_length
+        self._hop = extractor.hop_length
         self._normalizer = normalizer
         self.max_samples = max_samples
         self._audio = RingBuffer(extractor.frame_length + max_samples)

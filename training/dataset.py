@@ -18,8 +18,8 @@ import soundfile
 import soxr
 from threadpoolctl import threadpool_limits
 
-from ser_stream.features import Frames, MfccExtractor
-from ser_stream.frontend import make_extractor
+from ser_stream.features import Frames
+from ser_stream.frontend import Extractor, make_extractor
 from ser_stream.types import Float32
 from training.augment import Condition, apply_condition, draw_condition
 from training.corpora import CorpusError, Utterance
@@ -89,7 +89,7 @@ def build_features(
         file = cache / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         if file.exists():
             return _load(file, 1 + variants)
-    rate = make_extractor(recipe.frontend, recipe.frontend_params).config.sample_rate_hz
+    rate = make_extractor(recipe.frontend, recipe.frontend_params).sample_rate_hz
     noise_audio = [load_audio(p, rate) for p in noises] if variants else []
     conditions = _conditions(utterances, recipe, len(noise_audio), variants)
     jobs = [
@@ -121,7 +121,7 @@ def _conditions(
     }
 
 
-_worker: tuple[MfccExtractor, list[Float32], int] | None = None
+_worker: tuple[Extractor, list[Float32], int] | None = None
 
 
 def _start_worker(recipe: Recipe, noises: list[Float32], seed: int) -> None:
@@ -136,7 +136,7 @@ def _extract(job: tuple[Path, list[Condition], int]) -> list[Frames]:
     if _worker is None:
         raise RuntimeError("worker was not started")
     extractor, noises, seed = _worker
-    rate = extractor.config.sample_rate_hz
+    rate = extractor.sample_rate_hz
     samples = load_audio(path, rate)
     # Half a second is the least that the runtime scores; shorter clips are repeated to it.
     least = max(rate // 2, extractor.frame_length)

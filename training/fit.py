@@ -66,8 +66,8 @@ class Trained:
 
 def frames_per_s(recipe: Recipe) -> float:
     """Frame rate of the recipe's front end."""
-    config = make_extractor(recipe.frontend, recipe.frontend_params).config
-    return config.sample_rate_hz / config.hop_length
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    return extractor.sample_rate_hz / extractor.hop_length
 
 
 def training_statistics(store: FeatureStore, recipe: Recipe) -> FeatureStatistics:
