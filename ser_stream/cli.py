@@ -22,7 +22,7 @@ import typer
 
 from ser_stream import __version__
 from ser_stream.entry import EXIT_ERROR, run_command
-from ser_stream.errors import AudioError, ConfigError, DeviceError, SerStreamError
+from ser_stream.errors import AudioError, ConfigError, DeviceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +85,10 @@ class LiveOptions:
     jsonl: bool
     record: Path | None
 
+    def __post_init__(self) -> None:
+        if self.duration_s is not None and not self.duration_s > 0:
+            raise ConfigError(f"--duration must be positive, got {self.duration_s}")
+
 
 def _version(show: bool) -> None:
     if show:
@@ -117,7 +121,6 @@ def live(
     if context.invoked_subcommand is not None:
         return
     options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record)
-    _check(options)
     from ser_stream.microphone import Microphone
 
     # The device is opened before the model is read: its first block takes longest to come.
@@ -138,7 +141,6 @@ def demo(
 ) -> None:
     """Run the meter over a clip of synthesised speech that ships with the package."""
     options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record)
-    _check(options)
     from importlib import resources
 
     from ser_stream.sources import FileSource, PacedSource
@@ -169,13 +171,18 @@ def score(
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
     from ser_stream.batch import find_audio, score_file
     from ser_stream.records import RowWriter, prediction_row
+    from ser_stream.types import Prediction, State
 
     engine = _engine(_bundle(model), hop, smoothing, gate)
     meta = engine.bundle.meta
-    writer = RowWriter.open(output) if output else RowWriter(sys.stdout, jsonl)
+    # An earlier table is only overwritten once there is something to write.
     files = list(find_audio(paths))
     if not files:
         raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
+    writer = RowWriter.open(output) if output else RowWriter(sys.stdout, jsonl)
+    no_window = dict.fromkeys(
+        prediction_row(Prediction(0, 0, State.WARMING_UP), meta.labels, meta.sample_rate_hz)
+    )
     failed = 0
     try:
         with _progress(len(files)) as advance:
@@ -197,12 +204,8 @@ def score(
                 if not windows:
                     writer.write(result.row(meta.labels))
                 elif result.error is not None:
-                    writer.write(_error_row(path, result.error, meta.labels))
+                    writer.write({"path": str(path), **no_window, "error": result.error})
                 advance(done + 1)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise SerStreamError(f"cannot write the table: {error.strerror}") from error
     finally:
         writer.close()
     if failed:
@@ -314,11 +317,6 @@ def doctor() -> None:
     show("test run", f"{len(answers)} updates over 5 s of noise, {load:.1%} of real time")
 
 
-def _check(options: LiveOptions) -> None:
-    if options.duration_s is not None and options.duration_s <= 0:
-        raise ConfigError(f"--duration must be positive, got {options.duration_s}")
-
-
 def _bundle(path: Path | None) -> ModelBundle:
     from ser_stream.bundle import ModelBundle
 
@@ -338,12 +336,6 @@ def _engine(
         bundle,
         EngineConfig(hop_s=hop_s, smoothing=smoothing, gate=GateConfig() if gate else None),
     )
-
-
-def _error_row(path: Path, error: str, labels: tuple[str, ...]) -> dict[str, Any]:
-    names = ["start_s", "end_s", "state", "label", "confidence", "speech"]
-    names += [*labels, *(f"smoothed_{label}" for label in labels)]
-    return {"path": str(path), **dict.fromkeys(names), "error": error}
 
 
 @contextlib.contextmanager

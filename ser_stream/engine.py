@@ -149,7 +149,7 @@ class Engine:
             ready = self._front_end.frames_ready
             if self._next_frame == 0 and 0 < ready < self._frames and heard >= MIN_FLUSH_S * rate:
                 end = (ready - 1) * self._hop_length + self._frame_length
-                share = None if self._gate is None else self._gate.share(0, end)
+                share = self._share(0, end)
                 window = (
                     self._front_end.repeated_window(self._frames) if self._speaks(share) else None
                 )
@@ -182,13 +182,16 @@ class Engine:
             first = self._next_frame
             start = first * self._hop_length
             end = start + self.bundle.window_samples
-            share = None if self._gate is None else self._gate.share(start, end)
+            share = self._share(start, end)
             spans.append((start, end, share))
             windows.append(
                 self._front_end.window(first, self._frames) if self._speaks(share) else None
             )
             self._next_frame += self.hop_frames
         return self._conclude(spans, windows)
+
+    def _share(self, start: int, end: int) -> float | None:
+        return None if self._gate is None else self._gate.share(start, end)
 
     def _speaks(self, share: float | None) -> bool:
         return self._gate is None or share is None or share >= self._gate.config.min_share

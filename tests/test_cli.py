@@ -118,7 +118,10 @@ def test_one_bad_file_is_one_line_and_a_row(folder, name, message):
 
 def test_bad_paths_and_models(folder, tmp_path, bundle):
     one_line(ser_stream("score", folder / "missing.wav"), 1, "no such file")
-    one_line(ser_stream("score", tmp_path), 1, "no audio below")
+    earlier = tmp_path / "earlier.csv"
+    earlier.write_text("a table of yesterday")
+    one_line(ser_stream("score", tmp_path, "-o", earlier), 1, "no audio below")
+    assert earlier.read_text() == "a table of yesterday"
     good = folder / "a.wav"
     one_line(ser_stream("score", good, "-o", tmp_path / "no" / "x.csv"), 1, "cannot write")
     one_line(ser_stream("score", good, "-o", tmp_path / "x.xlsx"), 1, ".csv")

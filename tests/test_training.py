@@ -494,3 +494,25 @@ def test_evaluation_through_the_runtime(toy, bundle, hearing):
     assert result["utterances"] == 12
     assert result["hearing"] == str(hearing)
     assert 0.0 <= result["uar"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "default"], "name a corpus"),
+        (["run", "default", "--device", "tpu"], "want auto, cpu or cuda"),
+        (["run", "nonsense"], "recipe nonsense"),
+        (["run", "default", "--corpus", "crema-d"], "want NAME=FOLDER"),
+        (["evaluate", "--corpus", "emodb=missing"], "no folder missing"),
+    ],
+)
+def test_wrong_commands_are_one_line(arguments, message, capsys, monkeypatch):
+    from training.cli import main
+
+    monkeypatch.setattr("sys.argv", ["ser-train", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1

@@ -97,9 +97,7 @@ def run(
     recipe = load_recipe(recipe_name)
     changes = {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
     recipe = replace(recipe, train=replace(recipe.train, **changes))
-    where = torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    )
+    where = _device(device)
     utterances = _read(corpus, recipe.labels)
     split = split_by_speaker(utterances, fold)
     earlier = None if refit is None else Checkpoint.load(refit)
@@ -244,6 +242,14 @@ def evaluate_command(
             )
     if output is not None:
         write_json(output, results)
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {name}: want auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: PyTorch finds no GPU here")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _read(corpora: list[str], labels: tuple[str, ...]) -> list[Utterance]:

@@ -38,7 +38,7 @@ def evaluate(
     hearing: Hearing,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Score ``utterances``: mean posterior over windows 1.6 s apart at most, no speech gate.
+    """Score ``utterances``: mean posterior over windows with the bundle's hop, no speech gate.
 
     Returns:
         UAR, WA, recalls, confusion, ECE and the protocol in words.

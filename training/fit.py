@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ser_stream.bundle import calibrated_softmax
+from ser_stream.errors import SerStreamError
 from ser_stream.features import repeat_to
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import FeatureStatistics, Normalizer, NormalizerState, voiced_frames
@@ -24,6 +25,10 @@ from training.dataset import FeatureStore
 from training.metrics import score
 from training.models import make_model
 from training.recipe import Recipe
+
+
+class TrainingError(SerStreamError, ValueError):
+    """A run that cannot be trained as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +317,7 @@ def fit(
     counts = np.bincount(truth, minlength=len(recipe.labels))
     if (counts == 0).any():
         missing = [n for n, c in zip(recipe.labels, counts, strict=True) if c == 0]
-        raise ValueError(f"no training utterance is {', '.join(missing)}")
+        raise TrainingError(f"no training utterance is {', '.join(missing)}")
     class_weight = torch.tensor(
         len(truth) / (len(counts) * counts), dtype=torch.float32, device=device
     )
@@ -398,7 +403,7 @@ def fit(
             break
 
     if best is None:
-        raise ValueError("no epoch was trained")
+        raise TrainingError("no epoch was trained")
     average.net.load_state_dict(best[1])
     calibration = Calibration()
     if held_windows is not None and held_index is not None:
