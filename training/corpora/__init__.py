@@ -1,7 +1,8 @@
 """Readers of corpora in their official layouts.
 
 A reader takes the corpus folder and returns its utterances in a fixed order, whatever the audio
-format: file names carry the labels, and the extension may be any that libsndfile reads.
+format: the extension may be any that libsndfile reads. `manifest` reads a user's own recordings
+from a table instead, and takes the table's file too.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ser_stream.bundle import TrainingData
-from training.corpora import crema_d, emodb, ravdess
+from training.corpora import crema_d, emodb, iemocap, manifest, ravdess
 from training.corpora.base import CorpusError, Utterance, audio_files
 
 CORPORA: dict[str, Callable[[Path], list[Utterance]]] = {
     "crema-d": crema_d.read,
     "emodb": emodb.read,
+    "iemocap": iemocap.read,
+    "manifest": manifest.read,
     "ravdess": ravdess.read,
 }
+
+# Corpora that may be given as a file.
+FROM_FILE = {"manifest"}
 
 # What each licence asks to be told; goes into every bundle that was trained on the corpus.
 CREDITS: dict[str, TrainingData] = {
@@ -33,6 +39,13 @@ CREDITS: dict[str, TrainingData] = {
         "Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss: A Database of German Emotional Speech, "
         "Interspeech 2005",
     ),
+    "iemocap": TrainingData(
+        "IEMOCAP",
+        "research only, by agreement with USC SAIL",
+        "Busso, Bulut, Lee, Kazemzadeh, Mower, Kim, Chang, Lee, Narayanan: IEMOCAP: Interactive "
+        "emotional dyadic motion capture database, Language Resources and Evaluation 42(4), 2008",
+    ),
+    "manifest": TrainingData("the user's own recordings", "unknown", ""),
     "ravdess": TrainingData(
         "RAVDESS",
         "CC BY-NC-SA 4.0",
@@ -49,17 +62,23 @@ CREDITS: dict[str, TrainingData] = {
 __all__ = ["CORPORA", "CREDITS", "CorpusError", "Utterance", "audio_files", "read_corpus"]
 
 
-def read_corpus(name: str, folder: Path) -> list[Utterance]:
-    """Read corpus ``name`` from ``folder``.
+def read_corpus(name: str, path: Path) -> list[Utterance]:
+    """Read corpus ``name`` from the folder ``path``; for ``manifest`` it may be the CSV file.
+
+    Every label that the corpus has is kept, in this project's words where it has one for it: who
+    trains chooses among them.
 
     Raises:
-        CorpusError: unknown corpus, no such folder, or nothing in it that this corpus holds.
+        CorpusError: unknown corpus, no such folder or file, nothing in it that this corpus holds,
+            or a corpus that contradicts itself.
     """
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}; known: {', '.join(CORPORA)}")
-    if not folder.is_dir():
-        raise CorpusError(f"{name}: no folder {folder}")
-    utterances = CORPORA[name](folder)
+    if name in FROM_FILE and not path.exists():
+        raise CorpusError(f"{name}: no file or folder {path}")
+    if name not in FROM_FILE and not path.is_dir():
+        raise CorpusError(f"{name}: no folder {path}")
+    utterances = CORPORA[name](path)
     if not utterances:
-        raise CorpusError(f"{name}: {folder} holds no clip named as this corpus names its clips")
+        raise CorpusError(f"{name}: {path} holds no clip named as this corpus names its clips")
     return utterances

@@ -23,12 +23,22 @@ class Utterance:
         corpus: name of the corpus.
         speaker: unique over all corpora, "corpus/speaker".
         emotion: the intended emotion in this project's words.
+        session: unique over all corpora, "corpus/session"; "" if the corpus has none.
+        part: section of the corpus, such as "improvised" or "scripted"; "" if it has none.
+        text: transcript; "" if there is none.
+        start_s: where the utterance begins in the file.
+        end_s: where it ends in the file; None at the file's end.
     """
 
     path: Path
     corpus: str
     speaker: str
     emotion: str
+    session: str = ""
+    part: str = ""
+    text: str = ""
+    start_s: float = 0.0
+    end_s: float | None = None
 
 
 def audio_files(folder: Path) -> list[Path]:
