@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
 
+from ser_stream.errors import ConfigError
+from training.models.attention_pooling import AttentionPooling, AttentionPoolingConfig
+from training.models.context_attention import ContextAttention, ContextAttentionConfig
 from training.models.head_fusion import HeadFusion, HeadFusionConfig
+from training.models.ilt_cat import IltCat, IltCatConfig
+from training.models.mscnn_spu import MscnnSpu, MscnnSpuConfig
 
 MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "head_fusion": (HeadFusionConfig, HeadFusion),
+    "mscnn_spu": (MscnnSpuConfig, MscnnSpu),
+    "attention_pooling": (AttentionPoolingConfig, AttentionPooling),
+    "ilt_cat": (IltCatConfig, IltCat),
+    "context_attention": (ContextAttentionConfig, ContextAttention),
 }
 
 
+class UnknownParameterError(ConfigError, TypeError):
+    """A parameter that the network's configuration does not have."""
+
+
 def make_model(name: str, params: Mapping[str, Any]) -> nn.Module:
-    """Build network ``name`` from its configuration.
+    """Build network ``name`` from its configuration; lists, as TOML has them, become tuples.
 
     Raises:
         KeyError: no such network.
-        TypeError: a parameter that the network's configuration does not have.
+        ConfigError: a parameter that the network does not have, or a value that cannot work.
     """
     if name not in MODELS:
         raise KeyError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     config_type, net_type = MODELS[name]
-    return net_type(config_type(**params))
+    known = [f.name for f in fields(config_type)]
+    if unknown := [key for key in params if key not in known]:
+        raise UnknownParameterError(
+            f"{name}: unknown parameter {', '.join(unknown)}; known: {', '.join(known)}"
+        )
+    return net_type(config_type(**{key: _frozen(value) for key, value in params.items()}))
+
+
+def _frozen(value: Any) -> Any:
+    """Turn lists into tuples, at any depth."""
+    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value
