@@ -8,36 +8,83 @@ from typing import Annotated
 
 import typer
 
-from export.to_onnx import describe, example_windows, export
+from export.to_onnx import describe, example_inputs, export
 from ser_stream.batch import find_audio
 from ser_stream.entry import run_command
+from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.frontend import make_extractor
-from training.checkpoint import Checkpoint
+from training.checkpoint import CHECKPOINT, Checkpoint
 from training.dataset import load_audio
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
+# Exit code when some of several exports failed.
+PARTIAL = 3
+
 
 @app.command()
 def run(
-    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file.")] = Path(
-        "model.onnx"
-    ),
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A fold's folder, its checkpoint, or a run's folder.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The .onnx file; with --all a folder. model.onnx without."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Export every checkpoint below the folder.")
+    ] = False,
     audio: Annotated[
         list[Path] | None,
         typer.Option("--audio", help="Check parity on these files, not on the run's windows."),
     ] = None,
 ) -> None:
-    """Write one .onnx file, if PyTorch and ONNX Runtime agree on real audio."""
-    loaded = Checkpoint.load(checkpoint)
+    """Write .onnx files, if PyTorch and ONNX Runtime agree on real audio.
+
+    Of a run's folder the first fold is taken; with --all every one gets a file, next to its
+    checkpoint or in the folder --output.
+    """
+    if not everything:
+        _export(_first(checkpoint), output or Path("model.onnx"), audio)
+        return
+    found = sorted(checkpoint.rglob(CHECKPOINT))
+    if not found:
+        raise ConfigError(f"{checkpoint}: no {CHECKPOINT} below it")
+    failed = 0
+    for path in found:
+        target = path.with_name("model.onnx")
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+            name = "-".join(path.parent.relative_to(checkpoint).parts) or "model"
+            target = output / f"{name}.onnx"
+        try:
+            _export(path, target, audio)
+        except SerStreamError as error:
+            failed += 1
+            typer.echo(f"{path}: {error}", err=True)
+    if failed:
+        raise typer.Exit(1 if failed == len(found) else PARTIAL)
+
+
+def _first(path: Path) -> Path:
+    if path.is_dir() and not (path / CHECKPOINT).exists():
+        found = sorted(path.glob(f"seed*-fold*/{CHECKPOINT}"))
+        if found:
+            return found[0]
+    return path
+
+
+def _export(path: Path, target: Path, audio: list[Path] | None) -> None:
+    loaded = Checkpoint.load(path)
     if audio:
         extractor = make_extractor(loaded.recipe.frontend, loaded.recipe.frontend_params)
         rate = extractor.sample_rate_hz
-        clips = [load_audio(path, rate) for path in find_audio(audio)]
-        loaded = replace(loaded, examples=example_windows(clips, loaded))
-    difference = export(loaded, output)
-    typer.echo(describe(output, difference, len(loaded.examples)))
+        clips = [load_audio(clip, rate) for clip in find_audio(audio)]
+        loaded = replace(loaded, examples=example_inputs(clips, loaded))
+    difference = export(loaded, target)
+    typer.echo(describe(target, difference, len(loaded.examples.features)))
 
 
 def main() -> None:

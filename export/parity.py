@@ -8,7 +8,7 @@ from torch import nn
 
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import SerStreamError
-from ser_stream.types import Float32
+from training.windows import Inputs
 
 MAX_DIFFERENCE = 1e-4
 BATCHES = (1, 3)
@@ -19,8 +19,14 @@ class ParityError(SerStreamError):
 
 
 @torch.no_grad()
-def check_parity(net: nn.Module, bundle: ModelBundle, windows: Float32) -> float:
-    """Compare logits on windows (n, frames, features) of real audio at batch 1 and 3.
+def check_parity(net: nn.Module, bundle: ModelBundle, inputs: Inputs) -> float:
+    """Compare logits on windows of real audio at batch 1 and 3.
+
+    Args:
+        net: the network as it was trained.
+        bundle: the export.
+        inputs: three windows or more; windows that are padded are compared as the runtime would
+            present them, without their lengths.
 
     Returns:
         The largest absolute difference.
@@ -29,6 +35,8 @@ def check_parity(net: nn.Module, bundle: ModelBundle, windows: Float32) -> float
         ParityError: it exceeds 1e-4, an output is not finite or has another shape, or there are
             not enough windows, or all are the same.
     """
+    windows = inputs.features
+    embedding = inputs.extra.get("embedding")
     if len(windows) < max(BATCHES) or np.ptp(windows, axis=0).max() == 0.0:
         raise ParityError(f"parity needs {max(BATCHES)} different windows, got {len(windows)}")
     net.eval()
@@ -36,8 +44,10 @@ def check_parity(net: nn.Module, bundle: ModelBundle, windows: Float32) -> float
     for batch in BATCHES:
         for i in range(0, len(windows) - batch + 1, batch):
             x = np.ascontiguousarray(windows[i : i + batch])
-            want = net(torch.from_numpy(x)).numpy()
-            got = bundle(x)
+            e = None if embedding is None else np.ascontiguousarray(embedding[i : i + batch])
+            extra = {} if e is None else {"embedding": torch.from_numpy(e)}
+            want = net(torch.from_numpy(x), **extra).numpy()
+            got = bundle(x, e)
             if got.shape != want.shape:
                 raise ParityError(f"batch {batch}: shape {got.shape}, PyTorch gives {want.shape}")
             difference = float(np.abs(got - want).max())

@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +16,11 @@ from export.parity import check_parity
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta
 from ser_stream.errors import SerStreamError
 from ser_stream.frontend import make_extractor
+from ser_stream.normalizer import FeatureStatistics
 from ser_stream.smoothing import SmoothingConfig
 from training.checkpoint import Checkpoint
+from training.dataset import FeatureStore
+from training.windows import Inputs, Place, Presenter
 
 OPSET = 18
 LICENCE = "Apache-2.0"
@@ -41,6 +45,8 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         mean=tuple(float(v) for v in checkpoint.mean),
         std=tuple(float(v) for v in checkpoint.std),
         normalizer=recipe.normalizer,
+        normalizer_state=recipe.normalizer_state,
+        embedding=recipe.embedding,
         temperature=checkpoint.temperature,
         logit_bias=checkpoint.logit_bias,
         smoothing=SmoothingConfig(),
@@ -73,9 +79,16 @@ def export(checkpoint: Checkpoint, path: Path) -> float:
 
 
 def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
-    recipe = checkpoint.recipe
-    width = len(checkpoint.mean)
-    example = torch.zeros(2, recipe.window_frames, width)
+    # Two of everything: a size of 1 would be taken for a constant.
+    example = torch.from_numpy(checkpoint.examples.features[:2])
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    frames = torch.export.Dim("frames", min=16, max=65536)
+    names, inputs = ["features"], {"features": example}
+    shapes: dict[str, dict[int, Any]] = {"features": {0: batch, 1: frames}}
+    if checkpoint.recipe.embedding:
+        names.append("embedding")
+        inputs["embedding"] = torch.from_numpy(checkpoint.examples.extra["embedding"][:2])
+        shapes["embedding"] = {0: batch}
     net = checkpoint.net.eval()
     if (fold := getattr(net, "for_inference", None)) is not None:
         # The parity gate compares with the network as it was trained, not with this one.
@@ -86,13 +99,13 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net,
-            (example,),
+            kwargs=inputs,
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=["features"],
+            input_names=names,
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            dynamic_shapes=shapes,
         )
     if program is None:
         raise ExportError("PyTorch exported nothing")
@@ -116,26 +129,21 @@ def describe(path: Path, difference: float, n_windows: int) -> str:
     )
 
 
-def example_windows(audio: list[np.ndarray], checkpoint: Checkpoint) -> np.ndarray:
-    """Normalised windows (n, frames, features) of float32 clips at the model's rate."""
-    from ser_stream.normalizer import FeatureStatistics, Normalizer
-    from training.fit import frames_per_s, normalized_window
+def example_inputs(audio: list[np.ndarray], checkpoint: Checkpoint) -> Inputs:
+    """The network's inputs for float32 clips at the model's rate, the first window of each.
 
+    Raises:
+        ExportError: no clip is long enough for one frame.
+    """
     recipe = checkpoint.recipe
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
-    windows = []
-    for samples in audio:
-        normalizer = Normalizer(
-            FeatureStatistics(checkpoint.mean, checkpoint.std),
-            recipe.normalizer,
-            frames_per_s(recipe),
-        )
-        frames = extractor(samples)
-        if len(frames):
-            moments = normalizer.accept(frames)
-            windows.append(
-                normalized_window(normalizer, frames.features, moments, 0, recipe.window_frames)
-            )
-    if not windows:
+    store = FeatureStore([[f] for f in map(extractor, audio) if len(f)])
+    if not len(store):
         raise ExportError("no audio is long enough for one frame")
-    return np.stack(windows)
+    presenter = Presenter(recipe, store, FeatureStatistics(checkpoint.mean, checkpoint.std))
+    places = []
+    for i, (frames,) in enumerate(store.frames):
+        presenter.normalizer.reset()
+        moments = presenter.normalizer.accept(frames)
+        places.append(Place(i, 0, 0, moments[min(recipe.window_frames, len(frames)) - 1]))
+    return presenter.present(places)

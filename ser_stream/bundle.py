@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ser_stream.errors import BundleError, ConfigError
-from ser_stream.frontend import Extractor, make_extractor
+from ser_stream.extractor import Extractor
+from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import (
     FeatureStatistics,
     Normalizer,
@@ -25,6 +26,7 @@ from ser_stream.types import Float32
 
 METADATA_KEY = "ser_stream"
 SCHEMA = 1
+EMBEDDINGS = ("", "statistics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ModelMeta:
         std: training standard deviation per feature.
         normalizer: how statistics run.
         normalizer_state: the state that the network was trained for.
+        embedding: "statistics" if the network also takes `Normalizer.embedding`, else "".
         temperature: logits are divided by it...
         logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
             validation speakers (bias-corrected temperature scaling: Alexandari, Kundaje &
@@ -74,6 +77,7 @@ class ModelMeta:
     std: tuple[float, ...]
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     normalizer_state: NormalizerState = NormalizerState.RUNNING
+    embedding: str = ""
     temperature: float = 1.0
     logit_bias: tuple[float, ...] = ()
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
@@ -87,6 +91,8 @@ class ModelMeta:
             raise ConfigError(f"labels must be two or more different names, got {self.labels}")
         if self.window_frames < 1 or self.window_hop_frames < 1:
             raise ConfigError("window_frames and window_hop_frames must be at least 1")
+        if self.embedding not in EMBEDDINGS:
+            raise ConfigError(f"unknown embedding {self.embedding!r}; known: {EMBEDDINGS[1:]}")
         if not self.temperature > 0.0:
             raise ConfigError(f"temperature must be positive, got {self.temperature}")
         if len(self.logit_bias) not in (0, len(self.labels)):
@@ -140,7 +146,7 @@ class ModelBundle:
         self.meta = meta
         self.path = path
         self._session = session
-        self._input = session.get_inputs()[0].name
+        self._inputs = [i.name for i in session.get_inputs()]
         self._logit_bias = np.array(meta.logit_bias or 0.0, dtype=np.float32)
         self._extractor = make_extractor(meta.frontend, meta.frontend_params)
 
@@ -208,6 +214,11 @@ class ModelBundle:
         return (self.meta.window_frames - 1) * e.hop_length + e.frame_length
 
     @property
+    def look_ahead_samples(self) -> int:
+        """Samples after a window's end that its features wait for."""
+        return self._extractor.samples_for(self.meta.window_frames) - self.window_samples
+
+    @property
     def window_s(self) -> float:
         """Seconds that a window's frames see."""
         return self.window_samples / self.meta.sample_rate_hz
@@ -227,11 +238,18 @@ class ModelBundle:
             meta.normalizer,
             1.0 / self.hop_s,
             meta.normalizer_state if state is None else state,
+            embeds=bool(meta.embedding),
         )
 
-    def __call__(self, features: Float32) -> Float32:
-        """Logits, float32 (batch, classes), of features float32 (batch, frames, features)."""
-        return self._session.run(None, {self._input: features})[0]
+    def __call__(self, features: Float32, embedding: Float32 | None = None) -> Float32:
+        """Logits, float32 (batch, classes).
+
+        Args:
+            features: float32 (batch, frames, features).
+            embedding: float32 (batch, 2 features), for models that take one.
+        """
+        values = (features,) if embedding is None else (features, embedding)
+        return self._session.run(None, dict(zip(self._inputs, values, strict=True)))[0]
 
     def posterior(self, logits: Float32) -> Float32:
         """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
@@ -255,10 +273,12 @@ class ModelBundle:
                     f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
                 )
             self.make_normalizer()
-            inputs = self._session.get_inputs()
-            if len(inputs) != 1:
-                raise ConfigError(f"the graph has {len(inputs)} inputs, expected 1")
-            out = self(np.zeros((1, meta.window_frames, width), dtype=np.float32))
+            wanted = ["features", "embedding"] if meta.embedding else ["features"]
+            if self._inputs != wanted:
+                raise ConfigError(f"the graph has inputs {self._inputs}, expected {wanted}")
+            window = extractor.present(np.zeros((meta.window_frames, width), dtype=np.float32))
+            embedding = np.zeros((1, 2 * width), np.float32) if meta.embedding else None
+            out = self(window[None], embedding)
             if out.shape != (1, len(meta.labels)):
                 raise ConfigError(f"output {out.shape} for {len(meta.labels)} labels")
         except Exception as error:  # whatever a foreign graph does wrong is one line to the user

@@ -19,6 +19,8 @@ from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGat
 MAX_PIECE = 8192
 # The least audio that `Engine.flush` makes a prediction from.
 MIN_FLUSH_S = 0.5
+# What the network is given: the window's features, and the speaker's embedding if it takes one.
+Window = tuple[Float32, Float32 | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class Engine:
             self._gate = SpeechGate(
                 SileroDetector() if detector is None else detector,
                 config.gate,
-                capacity=bundle.window_samples + self.hop_frames * self._hop_length + 2 * MAX_PIECE,
+                capacity=bundle.window_samples
+                + bundle.look_ahead_samples
+                + self.hop_frames * self._hop_length
+                + 2 * MAX_PIECE,
             )
         self._ema = EmaSmoother(self.smoothing.time_constant_s)
         self._decider = LabelDecider(self.smoothing)
@@ -104,7 +109,7 @@ class Engine:
         if self._next_frame > 0:
             return 0
         heard = 0 if self._position is None else self._position - self._base
-        return max(0, self.bundle.window_samples - heard)
+        return max(0, self.bundle.window_samples + self.bundle.look_ahead_samples - heard)
 
     @property
     def speech_probability(self) -> float | None:
@@ -150,9 +155,12 @@ class Engine:
             if self._next_frame == 0 and 0 < ready < self._frames and heard >= MIN_FLUSH_S * rate:
                 end = (ready - 1) * self._hop_length + self._frame_length
                 share = self._share(0, end)
-                window = (
-                    self._front_end.repeated_window(self._frames) if self._speaks(share) else None
-                )
+                window = None
+                if self._speaks(share):
+                    window = (
+                        self._front_end.repeated_window(self._frames),
+                        self._embedding(ready - 1),
+                    )
                 predictions = self._conclude([(0, end, share)], [window])
         self._position = None
         return predictions
@@ -177,18 +185,25 @@ class Engine:
 
     def _predict_ready(self) -> list[Prediction]:
         spans: list[tuple[int, int, float | None]] = []
-        windows: list[Float32 | None] = []
+        windows: list[Window | None] = []
         while self._front_end.frames_ready >= self._next_frame + self._frames:
             first = self._next_frame
             start = first * self._hop_length
             end = start + self.bundle.window_samples
             share = self._share(start, end)
             spans.append((start, end, share))
-            windows.append(
-                self._front_end.window(first, self._frames) if self._speaks(share) else None
-            )
+            window = None
+            if self._speaks(share):
+                window = (
+                    self._front_end.window(first, self._frames),
+                    self._embedding(first + self._frames - 1),
+                )
+            windows.append(window)
             self._next_frame += self.hop_frames
         return self._conclude(spans, windows)
+
+    def _embedding(self, frame: int) -> Float32 | None:
+        return self._front_end.embedding(frame) if self.bundle.meta.embedding else None
 
     def _share(self, start: int, end: int) -> float | None:
         return None if self._gate is None else self._gate.share(start, end)
@@ -197,12 +212,15 @@ class Engine:
         return self._gate is None or share is None or share >= self._gate.config.min_share
 
     def _conclude(
-        self, spans: list[tuple[int, int, float | None]], windows: list[Float32 | None]
+        self, spans: list[tuple[int, int, float | None]], windows: list[Window | None]
     ) -> list[Prediction]:
         asked = [w for w in windows if w is not None]
         answers: Iterator[tuple[Float32, Float32]] = iter(())
         if asked:
-            logits = self.bundle(np.stack(asked))
+            embeddings = [e for _, e in asked if e is not None]
+            logits = self.bundle(
+                np.stack([w for w, _ in asked]), np.stack(embeddings) if embeddings else None
+            )
             answers = zip(logits, self.bundle.posterior(logits), strict=True)
         predictions = []
         for (start, end, share), window in zip(spans, windows, strict=True):

@@ -1,4 +1,4 @@
-"""Per-frame features: what is causal and computed once per frame.
+"""Spectral front ends: MFCCs (with deltas), log-mel bands, and a mu-law spectrogram.
 
 Training, batch scoring and the live meter call these same functions on the same samples, so a live
 window holds exactly what the network was trained on (values may differ in the last bits of float32,
@@ -7,12 +7,14 @@ because matrix products are blocked by the number of frames that come together).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from ser_stream.errors import ConfigError
+from ser_stream.extractor import Frames, FramewiseExtractor
 from ser_stream.types import Float32, Float64
 
 
@@ -54,11 +56,11 @@ def dct_matrix(n_in: int, n_out: int) -> Float32:
 
 @dataclass(frozen=True, slots=True)
 class MfccConfig:
-    """MFCCs of paper 1 (Xu & Zhang, section III.A), left-aligned.
+    """MFCCs, left-aligned; the defaults are those of paper 1 (Xu & Zhang, section III.A).
 
     Attributes:
         sample_rate_hz: rate of the samples.
-        n_fft: frame length in samples; the taper is a periodic Hann window of that length.
+        n_fft: frame length in samples, and of the taper.
         hop_length: step between frames, samples.
         n_mels: mel bands.
         n_mfcc: cepstral coefficients, the zeroth included.
@@ -67,6 +69,9 @@ class MfccConfig:
         log_floor: power below which the logarithm is held.
         pitch: append two features that the paper does not have: the pitch in octaves above 100 Hz,
             and the periodicity, which tells how far the pitch can be believed.
+        taper: "hann" or "hamming", periodic.
+        deltas: 1 appends the slope of each coefficient, 2 its curvature too (paper 2: Peng et al.,
+            section 4.2), as `delta_filter` gives them; four frames of look-ahead.
     """
 
     sample_rate_hz: int = 16000
@@ -78,35 +83,97 @@ class MfccConfig:
     f_max_hz: float = 8000.0
     log_floor: float = 1e-10
     pitch: bool = False
+    taper: str = "hann"
+    deltas: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop_length <= self.n_fft:
-            raise ConfigError(f"need 0 < hop_length <= n_fft, got {self.hop_length}, {self.n_fft}")
+        _check_bands(self)
         if not 0 < self.n_mfcc <= self.n_mels:
             raise ConfigError(f"need 0 < n_mfcc <= n_mels, got {self.n_mfcc}, {self.n_mels}")
-        if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
-            raise ConfigError(
-                f"need 0 <= f_min_hz < f_max_hz <= {self.sample_rate_hz / 2}, "
-                f"got {self.f_min_hz}, {self.f_max_hz}"
-            )
+        if self.deltas not in (0, 1, 2):
+            raise ConfigError(f"deltas must be 0, 1 or 2, got {self.deltas}")
+        if self.pitch and not _hears_pitch(self.n_fft, self.sample_rate_hz):
+            raise ConfigError(f"a frame of {self.n_fft} samples is too short for pitch")
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
-    """Consecutive analysis frames.
+class LogMelConfig:
+    """Log-mel bands, left-aligned; the defaults are those of paper 4 (He et al., section 3.2).
 
     Attributes:
-        features: float32 of shape (frames, features).
-        level_db: float32 of shape (frames,), mean power of the frame in dBFS.
-        periodicity: float32 of shape (frames,), 0 for noise to 1 for a perfectly periodic frame.
+        sample_rate_hz: rate of the samples.
+        n_fft: frame length in samples, and of the taper.
+        hop_length: step between frames, samples.
+        n_mels: mel bands.
+        f_min_hz: lower edge of the lowest band.
+        f_max_hz: upper edge of the highest band.
+        log_floor: power below which the logarithm is held.
+        taper: "hann" or "hamming", periodic.
     """
 
-    features: Float32
-    level_db: Float32
-    periodicity: Float32
+    sample_rate_hz: int = 16000
+    n_fft: int = 400
+    hop_length: int = 160
+    n_mels: int = 40
+    f_min_hz: float = 0.0
+    f_max_hz: float = 8000.0
+    log_floor: float = 1e-10
+    taper: str = "hann"
 
-    def __len__(self) -> int:
-        return len(self.features)
+    def __post_init__(self) -> None:
+        _check_bands(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrogramConfig:
+    """Magnitude spectrogram of paper 3 (Li et al., section 2.1), left-aligned.
+
+    The magnitudes of a window are scaled to [-1, 1] by its own least and largest, and then
+    companded by the mu-law, equation (1).
+
+    Attributes:
+        sample_rate_hz: rate of the samples.
+        frame_length: samples of a frame, and of its Hamming taper.
+        hop_length: step between frames, samples.
+        n_fft: length of the transform; frames are padded with zeros to it.
+        n_bins: lowest bins that are kept.
+        mu: of the mu-law.
+        pad_frames: frames of zeros that follow a window's own: 197 frames lie within 2 s, and the
+            paper's matrix has 200.
+    """
+
+    sample_rate_hz: int = 16000
+    frame_length: int = 640
+    hop_length: int = 160
+    n_fft: int = 1600
+    n_bins: int = 400
+    mu: float = 255.0
+    pad_frames: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop_length <= self.frame_length <= self.n_fft:
+            raise ConfigError(
+                "need 0 < hop_length <= frame_length <= n_fft, "
+                f"got {self.hop_length}, {self.frame_length}, {self.n_fft}"
+            )
+        if not 0 < self.n_bins <= self.n_fft // 2 + 1:
+            raise ConfigError(f"need 0 < n_bins <= {self.n_fft // 2 + 1}, got {self.n_bins}")
+        if self.mu <= 0 or self.pad_frames < 0:
+            raise ConfigError(f"need mu > 0 and pad_frames >= 0, got {self.mu}, {self.pad_frames}")
+
+
+def _check_bands(c: MfccConfig | LogMelConfig) -> None:
+    if not 0 < c.hop_length <= c.n_fft:
+        raise ConfigError(f"need 0 < hop_length <= n_fft, got {c.hop_length}, {c.n_fft}")
+    if c.n_mels < 1:
+        raise ConfigError(f"need n_mels >= 1, got {c.n_mels}")
+    if not 0 <= c.f_min_hz < c.f_max_hz <= c.sample_rate_hz / 2:
+        raise ConfigError(
+            f"need 0 <= f_min_hz < f_max_hz <= {c.sample_rate_hz / 2}, "
+            f"got {c.f_min_hz}, {c.f_max_hz}"
+        )
+    if c.taper not in TAPERS:
+        raise ConfigError(f"unknown taper {c.taper!r}; known: {', '.join(TAPERS)}")
 
 
 # Periodicity looks at lags of one period of a voice between these two pitches.
@@ -117,86 +184,131 @@ PITCH_REFERENCE_HZ = 100.0
 OCTAVE_COST = np.float32(0.02)
 # Scalars that leave float32 arrays float32.
 ZERO, HALF, ONE, TWO, TEN = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0, 10.0))
+# Far below what a sample of 24 bits leads to; the inverse of less would overflow.
+NO_CONTRAST = np.float32(1e-30)
 
 
-class MfccExtractor:
-    """Compute MFCC frames of whole arrays; stateless, so every caller gets the same values."""
+# Half the width of the filter behind deltas, frames.
+DELTA_REACH = 4
 
-    def __init__(self, config: MfccConfig) -> None:
-        self.config = config
-        c = config
-        self._taper = _periodic_hann(c.n_fft)
+
+class _MelSpectrum:
+    """Log-mel bands of frames, with what else the power spectrum tells."""
+
+    def __init__(self, c: MfccConfig | LogMelConfig) -> None:
+        self._taper = _taper(c.taper, c.n_fft)
         mel = mel_filters(c.sample_rate_hz, c.n_fft, c.n_mels, c.f_min_hz, c.f_max_hz)
         # Bins above the highest band have zero weight: they need not be multiplied.
         self._bins = int(np.flatnonzero(mel.any(axis=1))[-1]) + 1
         self._mel = np.ascontiguousarray(mel[: self._bins])
-        self._dct = dct_matrix(c.n_mels, c.n_mfcc)
         self._log_floor = np.float32(c.log_floor)
         taper_power = np.sum(self._taper.astype(np.float64) ** 2)
         self._power_scale = np.float32(2.0 / c.n_fft / taper_power)
         self._level_floor = np.float32(1e-12)
-        self._silence = np.float32(1e-9)
-        self._flat = np.float32(-1e-9)
-        self._periods = _periods(c.sample_rate_hz)
-        self._lag_cosines = _lag_cosines(self._taper, self._periods)
-        self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
-        self._reference_octave = np.float32(np.log2(c.sample_rate_hz / 2 / PITCH_REFERENCE_HZ))
 
     @property
-    def width(self) -> int:
-        """Features per frame."""
-        return self.config.n_mfcc + (2 if self.config.pitch else 0)
+    def taper(self) -> Float32:
+        return self._taper
 
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate of the samples."""
-        return self.config.sample_rate_hz
-
-    @property
-    def hop_length(self) -> int:
-        """Step between frames, samples."""
-        return self.config.hop_length
-
-    @property
-    def frame_length(self) -> int:
-        """Samples that one frame sees."""
-        return self.config.n_fft
-
-    def frame_count(self, n_samples: int) -> int:
-        """Count the full frames in ``n_samples`` samples."""
-        c = self.config
-        return 0 if n_samples < c.n_fft else (n_samples - c.n_fft) // c.hop_length + 1
-
-    def __call__(self, samples: Float32) -> Frames:
-        """Compute all full frames of float32 ``samples`` (n,); frame i starts at i * hop_length."""
-        c = self.config
-        n = self.frame_count(len(samples))
-        if n == 0:
-            nothing = np.zeros(0, dtype=np.float32)
-            return Frames(np.zeros((0, self.width), dtype=np.float32), nothing, nothing)
-        # Overlapping frames as a view: what sliding_window_view gives, without its checks, which
-        # cost as much as the transform of a few frames.
-        samples = np.ascontiguousarray(samples, dtype=np.float32)
-        frames = np.ndarray((n, c.n_fft), np.float32, samples, 0, (4 * c.hop_length, 4))
+    def power(self, frames: Float32) -> Float32:
         spectrum = np.fft.rfft(frames * self._taper)  # (n, n_fft // 2 + 1) complex64
         power: Float32 = np.square(spectrum.real)
         power += np.square(spectrum.imag)
-        mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
-        log_mel = TEN * np.log10(np.maximum(mel, self._log_floor))
-        correlation = self._correlation(power)
-        periodicity = np.minimum(np.maximum(correlation.max(axis=1), ZERO), ONE)
-        features = np.empty((n, self.width), dtype=np.float32)
-        np.matmul(log_mel, self._dct, out=features[:, : c.n_mfcc])
-        if c.pitch:
-            features[:, -2] = self._octaves(correlation)
-            features[:, -1] = periodicity
-        return Frames(features, self._level_db(power), periodicity)
+        return power
 
-    def _level_db(self, power: Float32) -> Float32:
+    def log_mel(self, power: Float32) -> Float32:
+        mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
+        return TEN * np.log10(np.maximum(mel, self._log_floor))
+
+    def level_db(self, power: Float32) -> Float32:
         # Parseval: sum |x w|^2 = (|X_0|^2 + 2 sum |X_k|^2) / n_fft; divided by the taper's power it
         # is the mean square of the samples.
         mean_square = power.sum(axis=1) * self._power_scale
         return TEN * np.log10(np.maximum(mean_square, self._level_floor))
+
+
+class LogMelExtractor(FramewiseExtractor):
+    """Compute log-mel frames of whole arrays, in dB."""
+
+    def __init__(self, config: LogMelConfig) -> None:
+        self.config = c = config
+        self.sample_rate_hz, self.hop_length = c.sample_rate_hz, c.hop_length
+        self.frame_length, self.width = c.n_fft, c.n_mels
+        self._spectrum = _MelSpectrum(c)
+
+    def analyse(self, frames: Float32) -> Frames:
+        power = self._spectrum.power(frames)
+        return Frames(
+            self._spectrum.log_mel(power),
+            self._spectrum.level_db(power),
+            np.ones(len(power), dtype=np.float32),
+        )
+
+
+class MfccExtractor(FramewiseExtractor):
+    """Compute MFCC frames of whole arrays."""
+
+    def __init__(self, config: MfccConfig) -> None:
+        self.config = c = config
+        self.sample_rate_hz, self.hop_length = c.sample_rate_hz, c.hop_length
+        self.frame_length = c.n_fft
+        self._base_width = c.n_mfcc + (2 if c.pitch else 0)
+        self.width = self._base_width * (1 + c.deltas)
+        if c.deltas:
+            self.look_back = self.look_ahead = DELTA_REACH
+            self._filters = [delta_filter(DELTA_REACH, k + 1) for k in range(c.deltas)]
+        self._spectrum = _MelSpectrum(c)
+        self._dct = dct_matrix(c.n_mels, c.n_mfcc)
+        self._silence = np.float32(1e-9)
+        self._flat = np.float32(-1e-9)
+        self._tells_voices = _hears_pitch(c.n_fft, c.sample_rate_hz)
+        if self._tells_voices:
+            self._periods = _periods(c.sample_rate_hz)
+            self._lag_cosines = _lag_cosines(self._spectrum.taper, self._periods)
+            self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
+            self._reference_octave = np.float32(np.log2(c.sample_rate_hz / 2 / PITCH_REFERENCE_HZ))
+
+    @property
+    def base_width(self) -> int:
+        return self._base_width
+
+    @property
+    def shortest(self) -> int:
+        # The first frames take the slope of the first one that has neighbours on both sides.
+        return self.look_back + 1 + self.look_ahead
+
+    def analyse(self, frames: Float32) -> Frames:
+        c = self.config
+        power = self._spectrum.power(frames)
+        n = len(power)
+        features = np.empty((n, self._base_width), dtype=np.float32)
+        np.matmul(self._spectrum.log_mel(power), self._dct, out=features[:, : c.n_mfcc])
+        if self._tells_voices and n:
+            correlation = self._correlation(power)
+            periodicity = np.minimum(np.maximum(correlation.max(axis=1), ZERO), ONE)
+            if c.pitch:
+                features[:, -2] = self._octaves(correlation)
+                features[:, -1] = periodicity
+        else:
+            periodicity = np.ones(n, dtype=np.float32)
+        return Frames(features, self._spectrum.level_db(power), periodicity)
+
+    def in_context(self, base: Float32, skip: int) -> Float32:
+        if not self.config.deltas:
+            return base[skip:]
+        n = len(base) - skip - DELTA_REACH
+        at_start = DELTA_REACH - skip
+        if n <= at_start:
+            return np.empty((0, self.width), dtype=np.float32)
+        inner = len(base) - 2 * DELTA_REACH
+        columns = [base[skip : skip + n]]
+        for taps in self._filters:
+            change = np.zeros((inner, self._base_width), dtype=np.float32)
+            for k, tap in enumerate(taps):
+                if tap:
+                    change += tap * base[k : k + inner]
+            columns.append(np.concatenate([np.repeat(change[:1], at_start, axis=0), change]))
+        return np.concatenate(columns, axis=1)
 
     def _correlation(self, power: Float32) -> Float32:
         product = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, 1 + lags)
@@ -214,6 +326,66 @@ class MfccExtractor:
         shift = HALF * (before - after) / bend
         lag = self._periods[best] + np.minimum(np.maximum(shift, -HALF), HALF)
         return self._reference_octave - np.log2(lag)
+
+
+class SpectrogramExtractor(FramewiseExtractor):
+    """Compute magnitude spectra, and compand them window by window."""
+
+    def __init__(self, config: SpectrogramConfig) -> None:
+        self.config = c = config
+        self.sample_rate_hz, self.hop_length = c.sample_rate_hz, c.hop_length
+        self.frame_length, self.width = c.frame_length, c.n_bins
+        self._taper = _taper("hamming", c.frame_length)
+        self._scale = np.float32(1.0 / np.log1p(c.mu))
+        self._mu = np.float32(c.mu)
+
+    def analyse(self, frames: Float32) -> Frames:
+        spectrum = np.fft.rfft(frames * self._taper, self.config.n_fft)[:, : self.width]
+        mean_square = np.einsum("ij,ij->i", frames, frames) / np.float32(self.frame_length)
+        return Frames(
+            np.abs(spectrum),
+            TEN * np.log10(np.maximum(mean_square, np.float32(1e-12))),
+            np.ones(len(frames), dtype=np.float32),
+        )
+
+    def present(self, window: Float32) -> Float32:
+        n, width = window.shape
+        x = np.zeros((n + self.config.pad_frames, width), dtype=np.float32)
+        x[:n] = window
+        low = x.min()
+        span = x.max() - low
+        if span > NO_CONTRAST:
+            x -= low
+            x *= TWO / span
+            x -= ONE
+        # A window of one value only has no contrast to expand: it stays at zero.
+        else:
+            x[:] = 0.0
+        return mu_law(x, self._mu, self._scale)
+
+
+def mu_law(x: Float32, mu: np.float32, scale: np.float32) -> Float32:
+    """Compand x in [-1, 1] by ``sgn(x) ln(1 + mu |x|) / ln(1 + mu)``, scale = 1 / ln(1 + mu).
+
+    Source: paper 3 (Li et al.), equation (1).
+    """
+    y = np.abs(x)
+    y *= mu
+    np.log1p(y, out=y)
+    y *= scale
+    return np.copysign(y, x)
+
+
+def delta_filter(reach: int, order: int) -> Float32:
+    """Weights of 2 * reach + 1 frames whose sum is the ``order``-th derivative per frame.
+
+    The derivative in the middle of the polynomial of that order that fits the frames best (Savitzky
+    & Golay, Analytical Chemistry 36, 1964); what librosa calls delta.
+    """
+    powers = np.vander(np.arange(-reach, reach + 1), order + 1, increasing=True)
+    weights = np.linalg.pinv(powers)[order] * math.factorial(order)
+    weights[np.abs(weights) < 1e-12] = 0.0
+    return weights.astype(np.float32)
 
 
 def repeat_to(features: Float32, n: int) -> Float32:
@@ -254,8 +426,17 @@ def _lag_cosines(taper: Float32, periods: Float32) -> Float32:
     return (cosines * (own[0] / own[lags])).astype(np.float32)
 
 
-@lru_cache(maxsize=8)
-def _periodic_hann(n: int) -> Float32:
-    taper = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n) / n)).astype(np.float32)
+def _hears_pitch(frame_length: int, rate_hz: int) -> bool:
+    """Whether frames hold two periods of the lowest voice."""
+    return frame_length * PITCH_MIN_HZ >= 2 * rate_hz
+
+
+TAPERS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46)}
+
+
+@lru_cache(maxsize=16)
+def _taper(name: str, n: int) -> Float32:
+    a, b = TAPERS[name]
+    taper = (a - b * np.cos(2.0 * np.pi * np.arange(n) / n)).astype(np.float32)
     taper.flags.writeable = False
     return taper

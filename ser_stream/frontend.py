@@ -1,67 +1,59 @@
 """From samples to normalised windows of frames, incrementally.
 
-Per frame and causal, computed once: features and the normaliser's moments. Per window, recomputed:
-normalisation by the statistics known at the window's end.
+Computed once per frame: features, with the context that they declare, and the normaliser's moments.
+Recomputed per window: normalisation by the statistics known at the window's end, and what the front
+end itself does to whole windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
 
 from ser_stream.errors import ConfigError
-from ser_stream.features import Frames, MfccConfig, MfccExtractor, repeat_to
+from ser_stream.extractor import Extractor, Frames
+from ser_stream.features import (
+    LogMelConfig,
+    LogMelExtractor,
+    MfccConfig,
+    MfccExtractor,
+    SpectrogramConfig,
+    SpectrogramExtractor,
+    repeat_to,
+)
+from ser_stream.lld import LldConfig, LldExtractor
 from ser_stream.normalizer import Normalizer
 from ser_stream.ring import RingBuffer
 from ser_stream.types import Float32, Float64
 
 
-class Extractor(Protocol):
-    """Stateless per-frame features of whole arrays; frame i starts at sample i * hop_length."""
+def _build(config_type: type, extractor_type: type, name: str) -> Callable[..., Extractor]:
+    def build(params: Mapping[str, Any]) -> Extractor:
+        known = {f.name for f in fields(config_type)}
+        if unknown := set(params) - known:
+            raise ConfigError(f"front end {name}: unknown parameters {sorted(unknown)}")
+        return extractor_type(config_type(**params))
 
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate of the samples."""
-        ...
-
-    @property
-    def hop_length(self) -> int:
-        """Step between frames, samples."""
-        ...
-
-    @property
-    def frame_length(self) -> int:
-        """Samples that one frame sees."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Features per frame."""
-        ...
-
-    def frame_count(self, n_samples: int) -> int:
-        """Count the full frames in ``n_samples`` samples."""
-        ...
-
-    def __call__(self, samples: Float32) -> Frames:
-        """Compute all full frames of float32 ``samples`` (n,)."""
-        ...
-
-
-def _mfcc(params: Mapping[str, Any]) -> Extractor:
-    known = {f.name for f in fields(MfccConfig)}
-    if unknown := set(params) - known:
-        raise ConfigError(f"front end mfcc: unknown parameters {sorted(unknown)}")
-    return MfccExtractor(MfccConfig(**params))
+    return build
 
 
 # Closed: a model file names one of these and can bring no code of its own.
-FRONT_ENDS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {"mfcc": _mfcc}
+FRONT_ENDS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {
+    name: _build(config, extractor, name)
+    for name, config, extractor in (
+        ("mfcc", MfccConfig, MfccExtractor),
+        ("logmel", LogMelConfig, LogMelExtractor),
+        ("spectrogram", SpectrogramConfig, SpectrogramExtractor),
+        ("is09", LldConfig, LldExtractor),
+    )
+}
 
 
 def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
-    """Build the per-frame stage ``name``.
+    """Build front end ``name``.
 
     Raises:
         ConfigError: the registry has no such front end, or a parameter is not one of its own.
@@ -90,6 +82,14 @@ class FrontEnd:
         self.max_samples = max_samples
         self._audio = RingBuffer(extractor.frame_length + max_samples)
         self._features = RingBuffer(capacity, extractor.width)
+        # Frames before they see their context, with level and periodicity behind them.
+        self._looks_around = extractor.look_back > 0 or extractor.look_ahead > 0
+        most = max_samples // self._hop + 1
+        self._base = RingBuffer(
+            extractor.look_back + extractor.look_ahead + extractor.shortest + most,
+            extractor.base_width + 2,
+        )
+        self._computed = 0
         self._moments = RingBuffer(capacity, normalizer.moments_width, dtype="float64")
 
     @property
@@ -100,36 +100,59 @@ class FrontEnd:
     def accept(self, samples: Float32) -> None:
         """Compute the frames that ``samples`` (n,), n <= max_samples, complete."""
         self._audio.push(samples)
-        first = self.frames_ready * self._hop
-        frames = self._extractor(self._audio.window(first, self._audio.end - first))
+        first = self._computed * self._hop
+        frames = self._extractor.frames_of(self._audio.window(first, self._audio.end - first))
+        if len(frames) == 0:
+            return
+        self._computed += len(frames)
+        if self._looks_around:
+            frames = self._in_context(frames)
         if len(frames):
             self._features.push(frames.features)
             self._moments.push(self._normalizer.accept(frames))
 
+    def _in_context(self, new: Frames) -> Frames:
+        extractor, base = self._extractor, self._base
+        base.push(np.column_stack([new.features, new.level_db, new.periodicity]))
+        first = self.frames_ready
+        skip = min(first, extractor.look_back)
+        rows = base.window(first - skip, base.end - first + skip)
+        features = extractor.in_context(rows[:, :-2], skip)
+        own = rows[skip : skip + len(features)]
+        return Frames(features, own[:, -2], own[:, -1])
+
     def window(self, first: int, n: int) -> Float32:
-        """Normalised frames [first, first + n), float32 of shape (n, features), a new array.
+        """What the network sees of frames [first, first + n), float32 (frames, features), new.
 
         Raises:
             IndexError: the frames are gone, or not there yet.
         """
-        return self._normalizer.normalize(
-            self._features.window(first, n), self.moments(first + n - 1)
+        return self._extractor.present(
+            self._normalizer.normalize(self._features.window(first, n), self.moments(first + n - 1))
         )
 
     def repeated_window(self, n: int) -> Float32:
         """All frames since the restart, fewer than ``n``, repeated cyclically to (n, features)."""
         ready = self.frames_ready
-        return self._normalizer.normalize(
-            repeat_to(self._features.window(0, ready), n), self.moments(ready - 1)
+        return self._extractor.present(
+            self._normalizer.normalize(
+                repeat_to(self._features.window(0, ready), n), self.moments(ready - 1)
+            )
         )
 
+    def embedding(self, frame: int) -> Float32:
+        """Describe the speaker as known after ``frame``, float32 (2 features,)."""
+        return self._normalizer.embedding(self.moments(frame))
+
     def moments(self, frame: int) -> Float64:
-        """What the normaliser knew after ``frame``, float64 (1 + 2 features,)."""
+        """What the normaliser knew after ``frame``, float64 (moments_width,)."""
         return self._moments.window(frame, 1)[0]
 
     def restart(self) -> None:
         """Drop audio and frames, because what follows does not continue them; keep the speaker."""
         self._audio.reset()
+        self._base.reset()
+        self._computed = 0
         self._features.reset()
         self._moments.reset()
 

@@ -3,6 +3,7 @@
 Corpora, rooms and voices differ more in the mean and spread of the features than emotions do. The
 normaliser takes those out with one of two kinds of statistics: those of the training data
 (``cold``), or those of the voiced frames heard so far, blended in as evidence grows (``running``).
+Front ends that scale each window by itself need neither (``none``).
 It is causal, and since its state is recorded per frame, it does not depend on how audio is cut
 into blocks.
 """
@@ -16,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
-from ser_stream.features import Frames
+from ser_stream.extractor import Frames
 from ser_stream.types import Float32, Float64
 
 
 class NormalizerState(StrEnum):
     """Which statistics normalise a window."""
 
+    NONE = "none"
     COLD = "cold"
     RUNNING = "running"
 
@@ -76,6 +78,13 @@ class FeatureStatistics:
 class Normalizer:
     """Accumulate moments of voiced frames and turn them into statistics.
 
+    Args:
+        prior: training statistics.
+        config: how statistics run.
+        frames_per_s: frame rate.
+        state: which statistics normalise.
+        embeds: gather moments in any state, because `embedding` will be asked for.
+
     Moments are float64 rows ``[weight, sum (features), sum of squares (features)]``; the row of
     frame k describes the voiced frames 0..k and is what a window that ends with frame k is
     normalised by.
@@ -87,7 +96,10 @@ class Normalizer:
         config: NormalizerConfig,
         frames_per_s: float,
         state: NormalizerState = NormalizerState.RUNNING,
+        *,
+        embeds: bool = False,
     ) -> None:
+        self._gathers = embeds or state is NormalizerState.RUNNING
         self.prior = prior
         self.config = config
         self.state = state
@@ -107,8 +119,8 @@ class Normalizer:
 
     @property
     def moments_width(self) -> int:
-        """Columns of a moments row."""
-        return 1 + 2 * len(self.prior.mean)
+        """Columns of a moments row: 1 + 2 features, or 1 that stays 0 where nobody needs them."""
+        return 1 + 2 * len(self.prior.mean) if self._gathers else 1
 
     def reset(self) -> None:
         """Forget the speaker."""
@@ -116,13 +128,13 @@ class Normalizer:
         self._loudest_db = -np.inf
 
     def accept(self, frames: Frames) -> Float64:
-        """Take the next frames; return the moments after each, float64 (frames, 1 + 2 features)."""
+        """Take the next frames; return the moments after each, float64 (frames, moments_width)."""
+        rows = np.zeros((len(frames), self.moments_width))
+        if not self._gathers:
+            return rows
         voiced, self._loudest_db = voiced_frames(
             frames, self.config, self._frames_per_s, self._loudest_db
         )
-        rows = np.zeros((len(frames), self.moments_width))
-        if self.state is NormalizerState.COLD:
-            return rows
         width = len(self._prior_mean)
         rows[:, 0] = 1.0
         deviation = rows[:, 1 : 1 + width]
@@ -137,11 +149,16 @@ class Normalizer:
         return rows
 
     def statistics(self, moments: Float64) -> tuple[Float32, Float32]:
-        """Blend training statistics with ``moments`` (..., 1 + 2 features).
+        """Blend training statistics with ``moments`` (..., moments_width).
 
         Returns:
             mean and standard deviation, float32 of shape (..., features).
         """
+        if self.state is not NormalizerState.RUNNING:
+            return self.prior.mean, self.prior.std
+        return self._blend(moments)
+
+    def _blend(self, moments: Float64) -> tuple[Float32, Float32]:
         width = len(self._prior_mean)
         blended = (moments + self._prior_moments) / (moments[..., :1] + self._prior_weight)
         shift = blended[..., 1 : 1 + width]
@@ -150,12 +167,25 @@ class Normalizer:
         return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
     def normalize(self, window: Float32, moments: Float64) -> Float32:
-        """Normalise a window (frames, features) by the moments (1 + 2 features,) at its end."""
+        """Normalise a window (frames, features) by the moments (moments_width,) at its end."""
+        if self.state is NormalizerState.NONE:
+            return window.copy()
         mean, std = self.statistics(moments)
         normalized = window - mean
         normalized /= std
         np.minimum(normalized, self._clip, out=normalized)
         return np.maximum(normalized, -self._clip, out=normalized)
+
+    def embedding(self, moments: Float64) -> Float32:
+        """Describe the speaker by what ``moments`` (moments_width,) hold, float32 (2 features,).
+
+        How far the mean of the voiced frames so far lies from that of the training data, in its
+        standard deviations, and the logarithm of the ratio of the standard deviations: a naive
+        speaker embedding that is causal and zero while nothing is known.
+        """
+        mean, std = self._blend(moments)
+        shift = (mean - self.prior.mean) / self.prior.std
+        return np.concatenate([shift, np.log(std / self.prior.std)])
 
     def evidence_s(self, moments: Float64) -> float:
         """Seconds of voiced speech behind ``moments``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta, default_model_path
 from ser_stream.errors import BundleError, ConfigError
+from ser_stream.normalizer import NormalizerState
 
 
 def test_the_shipped_model_is_small_and_complete(bundle):
@@ -80,6 +82,7 @@ def test_an_edited_copy_loads(tmp_path):
         ({"logit_bias": [0.0, 1.0]}, "2 biases for 4 labels"),
         ({"window_frames": 0}, "window_frames"),
         ({"normalizer_state": "psychic"}, "does not fit schema"),
+        ({"embedding": "x-vector"}, "unknown embedding"),
         ({"metrics": {"test": {"uar": 0.5}}}, "does not fit schema"),
         ({"metrics": []}, "does not fit schema"),
         ({"surprise": 1}, "does not fit schema"),
@@ -91,6 +94,98 @@ def test_metadata_that_makes_no_sense_is_refused(tmp_path, changes, message):
         ModelBundle.load(edited(tmp_path, **changes))
     assert "edited.onnx" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def with_inputs(tmp_path: Path, names: list[str], embedding: str) -> Path:
+    """A graph of one or two inputs, in that order, with the shipped model's metadata.
+
+    Every logit is a tenth of the sum over the features' mean frame, plus the embedding's sum.
+    """
+    onnx = pytest.importorskip("onnx")
+    table = json.loads(ModelBundle.load().meta.to_json())
+    table["embedding"] = embedding
+    width = len(table["mean"])
+    make, types = onnx.helper, onnx.TensorProto
+    speakers = [n for n in names if n in ("embedding", "speaker")]
+    (frames,) = [n for n in names if n not in speakers]
+    shapes = {frames: ["batch", "frames", width], **{n: ["batch", 2 * width] for n in speakers}}
+    first = "frames_only" if speakers else "logits"
+    nodes = [
+        make.make_node("ReduceMean", [frames, "axes"], ["mean"], keepdims=0),
+        make.make_node("Gemm", ["mean", "weight"], [first]),
+    ]
+    for name in speakers:
+        nodes.append(make.make_node("ReduceSum", [name, "axes"], ["total"], keepdims=1))
+        nodes.append(make.make_node("Add", [first, "total"], ["logits"]))
+    graph = make.make_graph(
+        nodes,
+        "graph",
+        [make.make_tensor_value_info(n, types.FLOAT, shapes[n]) for n in names],
+        [make.make_tensor_value_info("logits", types.FLOAT, ["batch", 4])],
+        [
+            make.make_tensor("axes", types.INT64, [1], [1]),
+            make.make_tensor("weight", types.FLOAT, [width, 4], [0.1] * (4 * width)),
+        ],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    make.set_model_props(model, {METADATA_KEY: json.dumps(table)})
+    path = tmp_path / "inputs.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "embedding"), [(["features"], ""), (["features", "embedding"], "statistics")]
+)
+def test_inputs_that_fit_the_metadata_load(tmp_path, names, embedding):
+    bundle = ModelBundle.load(with_inputs(tmp_path, names, embedding))
+    assert bundle.meta.embedding == embedding
+    width = bundle.extractor.width
+    x = np.ones((2, 59, width), dtype=np.float32)
+    e = np.ones((2, 2 * width), dtype=np.float32)
+    want = 0.1 * width + (2 * width if embedding else 0)
+    logits = bundle(x, e) if embedding else bundle(x)
+    np.testing.assert_allclose(logits, np.full((2, 4), want), rtol=1e-5)
+    # What the embedding is made of is gathered, whatever normalises.
+    gathers = bundle.make_normalizer(NormalizerState.COLD).moments_width > 1
+    assert gathers == bool(embedding)
+    with pytest.raises(ValueError, match="argument 2"):
+        bundle(x) if embedding else bundle(x, e)
+
+
+@pytest.mark.parametrize(
+    ("names", "embedding"),
+    [
+        (["features"], "statistics"),
+        (["features", "embedding"], ""),
+        (["features", "speaker"], "statistics"),
+        (["embedding", "features"], "statistics"),
+        (["x"], ""),
+    ],
+)
+def test_inputs_that_do_not_fit_the_metadata_are_refused(tmp_path, names, embedding):
+    wanted = ["features", "embedding"] if embedding else ["features"]
+    message = re.escape(f"do not fit: the graph has inputs {names}, expected {wanted}")
+    with pytest.raises(BundleError, match=message) as caught:
+        ModelBundle.load(with_inputs(tmp_path, names, embedding))
+    assert "\n" not in str(caught.value)
+
+
+def test_metadata_from_before_embeddings_loads(bundle, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(default_model_path())
+    table = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
+    table.pop("embedding", None)
+    old = ModelMeta.from_json(json.dumps(table))
+    assert old.embedding == ""
+    assert old == bundle.meta
+    # Written anew it has the key, and is the same model.
+    assert json.loads(old.to_json())["embedding"] == ""
+    new = ModelBundle.load(edited(tmp_path, embedding=""))
+    assert new.meta == bundle.meta
+    x = np.random.default_rng(0).normal(size=(2, 59, bundle.extractor.width)).astype(np.float32)
+    np.testing.assert_array_equal(new(x), bundle(x))
 
 
 def test_files_that_are_no_bundles_are_refused(tmp_path):

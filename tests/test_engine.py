@@ -45,9 +45,9 @@ class Spy:
     def __getattr__(self, name: str) -> object:
         return getattr(self._bundle, name)
 
-    def __call__(self, features: np.ndarray) -> np.ndarray:
+    def __call__(self, features: np.ndarray, embedding: np.ndarray | None = None) -> np.ndarray:
         self.windows.extend(features.copy())
-        return self._bundle(features)
+        return self._bundle(features, embedding)
 
 
 def run(engine: Engine, x: np.ndarray, edges: list[int], first: int = 0) -> list[Prediction]:
@@ -98,41 +98,46 @@ def test_regular_blocks_give_the_same_predictions_with_the_real_gate(bundle, spe
 # Law 2
 
 
+def seen_by_training(bundle: ModelBundle, x: np.ndarray, hop: int) -> np.ndarray:
+    """The windows of a clip, every ``hop`` frames, as `training.windows` presents them."""
+    pytest.importorskip("torch")
+    from training.dataset import FeatureStore
+    from training.recipe import load_recipe
+    from training.windows import Place, Presenter
+
+    recipe = load_recipe("default")
+    meta = bundle.meta
+    assert recipe.frontend_params == meta.frontend_params
+    assert (recipe.window_frames, recipe.normalizer) == (meta.window_frames, meta.normalizer)
+    frames = bundle.extractor(x)
+    prior = bundle.make_normalizer().prior
+    presenter = Presenter(recipe, FeatureStore([[frames]]), prior)
+    moments = presenter.normalizer.accept(frames)
+    last = len(frames) - 1
+    firsts = range(0, max(1, len(frames) - meta.window_frames + 1), hop)
+    places = [Place(0, 0, f, moments[min(f + meta.window_frames - 1, last)]) for f in firsts]
+    return presenter.present(places).features
+
+
 @pytest.mark.parametrize("hop_s", [0.032, 0.1, 0.384])
 def test_live_batch_and_training_see_the_same_features(bundle, demo_path, speech, hop_s):
-    pytest.importorskip("torch")
-    from training.fit import normalized_window
-
+    training = seen_by_training(bundle, speech, round(hop_s / bundle.hop_s))
     live, batch = Spy(bundle), Spy(bundle)
     config = EngineConfig(hop_s=hop_s, gate=None)
     run(Engine(live, config), speech, [*range(0, len(speech), 441), len(speech)])
     score_file(demo_path, Engine(batch, config))
-
-    frames = bundle.extractor(speech)
-    normalizer = bundle.make_normalizer()
-    moments = normalizer.accept(frames)
-    hop = round(hop_s / bundle.hop_s)
-    training = [
-        normalized_window(normalizer, frames.features, moments, first, 59)
-        for first in range(0, len(frames) - 58, hop)
-    ]
     assert len(live.windows) == len(batch.windows) == len(training) > 50
     np.testing.assert_allclose(live.windows, training, atol=1e-4)
     np.testing.assert_allclose(batch.windows, training, atol=1e-4)
 
 
 def test_a_short_clip_is_seen_as_training_sees_it(bundle, speech):
-    pytest.importorskip("torch")
-    from training.fit import normalized_window
-
     x = speech[RATE_HZ : 2 * RATE_HZ]
+    want = seen_by_training(bundle, x, 1)
     spy = Spy(bundle)
     predictions = run(Engine(spy, OPEN), x, [0, 7000, len(x)])
     assert [(p.start, p.end) for p in predictions] == [(0, 27 * 512 + 2048)]
-    frames = bundle.extractor(x)
-    normalizer = bundle.make_normalizer()
-    want = normalized_window(normalizer, frames.features, normalizer.accept(frames), 0, 59)
-    np.testing.assert_allclose(spy.windows, [want], atol=1e-4)
+    np.testing.assert_allclose(spy.windows, want, atol=1e-4)
 
 
 # Law 5
@@ -305,11 +310,13 @@ def test_a_hop_longer_than_the_window_skips_audio(bundle, speech):
 
 def test_cold_and_running_differ_once_a_voice_was_heard(bundle, speech):
     x = speech[: 5 * RATE_HZ]
-    cold, running = (
+    cold, running, untold = (
         run(Engine(bundle, EngineConfig(gate=None, normalizer=state)), x, [0, len(x)])
-        for state in NormalizerState
+        for state in (NormalizerState.COLD, NormalizerState.RUNNING, None)
     )
     assert not np.allclose(cold[-1].logits, running[-1].logits, atol=1e-3)
+    assert bundle.meta.normalizer_state is NormalizerState.RUNNING
+    same(untold, running)
 
 
 def test_gate_settings_are_checked():

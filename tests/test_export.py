@@ -17,7 +17,7 @@ from typer.testing import CliRunner  # noqa: E402
 from export import to_onnx  # noqa: E402
 from export.cli import app  # noqa: E402
 from export.parity import ParityError, check_parity  # noqa: E402
-from export.to_onnx import ExportError, example_windows, export  # noqa: E402
+from export.to_onnx import ExportError, example_inputs, export  # noqa: E402
 from ser_stream.bundle import ModelBundle  # noqa: E402
 from ser_stream.engine import Engine  # noqa: E402
 from ser_stream.types import AudioBlock  # noqa: E402
@@ -25,6 +25,7 @@ from training.checkpoint import Checkpoint  # noqa: E402
 from training.corpora import CREDITS  # noqa: E402
 from training.models import make_model  # noqa: E402
 from training.recipe import load_recipe  # noqa: E402
+from training.windows import Inputs  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,10 @@ def checkpoint(bundle, speech) -> Checkpoint:
         (0.1, -0.2, 0.3, -0.2),
         (CREDITS["crema-d"],),
         {"test": {"uar": 0.25, "protocol": "none"}},
-        np.zeros((0, 59, bundle.extractor.width), dtype=np.float32),
+        Inputs(np.zeros((0, 59, bundle.extractor.width), dtype=np.float32), {}),
     )
     clips = [speech[i : i + 48000] for i in range(0, 480000, 48000)]
-    return replace(made, examples=example_windows(clips, made))
+    return replace(made, examples=example_inputs(clips, made))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_a_file_says_nothing_of_the_machine_that_made_it(exported):
 def test_every_batch_agrees_with_pytorch(exported, checkpoint):
     bundle = ModelBundle.load(exported)
     for batch in (1, 2, 3, 7):
-        x = checkpoint.examples[:batch]
+        x = checkpoint.examples.features[:batch]
         with torch.no_grad():
             want = checkpoint.net(torch.from_numpy(x)).numpy()
         np.testing.assert_allclose(bundle(x), want, atol=1e-4)
@@ -95,9 +96,10 @@ def test_parity_refuses_another_network(exported, checkpoint):
 
 def test_parity_needs_enough_different_windows(exported, checkpoint):
     bundle = ModelBundle.load(exported)
-    for windows in (checkpoint.examples[:2], np.repeat(checkpoint.examples[:1], 5, axis=0)):
+    windows = checkpoint.examples.features
+    for few in (windows[:2], np.repeat(windows[:1], 5, axis=0)):
         with pytest.raises(ParityError, match="different windows"):
-            check_parity(checkpoint.net, bundle, windows)
+            check_parity(checkpoint.net, bundle, Inputs(few, {}))
 
 
 def test_what_fails_leaves_no_file_and_the_old_one_alone(checkpoint, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import ConfigError
-from ser_stream.features import Frames
+from ser_stream.extractor import Frames
 from ser_stream.normalizer import (
     FeatureStatistics,
     Normalizer,
@@ -71,6 +71,60 @@ def test_cold_never_moves():
     window = some_frames(10).features
     want = np.clip((window - PRIOR.mean) / PRIOR.std, -5, 5)
     np.testing.assert_allclose(normalizer.normalize(window, moments[-1]), want, rtol=1e-5)
+
+
+def test_none_changes_nothing_and_copies():
+    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, NormalizerState.NONE)
+    frames = some_frames(40)
+    moments = normalizer.accept(frames)
+    window = frames.features[:10]
+    got = normalizer.normalize(window, moments[-1])
+    np.testing.assert_array_equal(got, window)
+    assert not np.shares_memory(got, window)
+
+
+@pytest.mark.parametrize("state", NormalizerState)
+def test_moments_are_gathered_where_somebody_asks_for_them(state):
+    frames = some_frames(30)
+    plain = Normalizer(PRIOR, NormalizerConfig(), RATE, state)
+    moments = plain.accept(frames)
+    running = state is NormalizerState.RUNNING
+    assert moments.shape == (30, 5 if running else 1)
+    assert moments.any() == running
+    embeds = Normalizer(PRIOR, NormalizerConfig(), RATE, state, embeds=True)
+    want = Normalizer(PRIOR, NormalizerConfig(), RATE).accept(frames)
+    np.testing.assert_array_equal(embeds.accept(frames), want)
+
+
+def test_the_embedding_tells_shift_and_spread():
+    """By hand: 4 s of voice behind 1 s of prior, four parts to one."""
+    normalizer = Normalizer(
+        PRIOR, NormalizerConfig(prior_s=1.0), 10.0, NormalizerState.COLD, embeds=True
+    )
+    # Feature 0 alternates between -200 and 0, feature 1 stays at 25.
+    features = np.tile(np.array([[-200, 25], [0, 25]], dtype=np.float32), (20, 1))
+    level = np.full(40, -20, dtype=np.float32)
+    voice = np.ones(40, dtype=np.float32)
+    moments = normalizer.accept(Frames(features, level, voice))
+    got = normalizer.embedding(moments[-1])
+    # Feature 0: deviations from -300 are 100 and 300. Mean 0.8 * 200 = 160; mean square
+    # 0.2 * 100^2 + 0.8 * (100^2 + 300^2) / 2 = 42000; variance 42000 - 160^2 = 16400.
+    # Feature 1: deviation 5. Mean 0.8 * 5 = 4; mean square 0.2 * 5^2 + 0.8 * 5^2 = 25; variance 9.
+    want = [1.6, 0.8, np.log(np.sqrt(16400) / 100), np.log(3 / 5)]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    assert got.dtype == np.float32
+
+
+@pytest.mark.parametrize("state", NormalizerState)
+def test_the_embedding_is_zero_until_a_voice_is_heard(state):
+    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, state, embeds=True)
+    moments = normalizer.accept(some_frames(50, voiced=0.0))[-1]
+    np.testing.assert_allclose(normalizer.embedding(moments), np.zeros(4), atol=1e-7)
+    moments = normalizer.accept(some_frames(50))[-1]
+    assert np.abs(normalizer.embedding(moments)).min() > 0.01
+    normalizer.reset()
+    moments = normalizer.accept(some_frames(1, voiced=0.0))[-1]
+    np.testing.assert_allclose(normalizer.embedding(moments), np.zeros(4), atol=1e-7)
 
 
 @given(st.lists(st.integers(0, 300), max_size=8), st.integers(0, 5))

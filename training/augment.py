@@ -50,7 +50,7 @@ def draw_condition(config: AugmentConfig, n_noises: int, rng: np.random.Generato
     return Condition(
         gain_db=float(rng.uniform(*config.gain_db)),
         snr_db=float(rng.uniform(*config.snr_db)) if rng.random() < config.noise_share else None,
-        noise=int(rng.integers(n_noises + 2)),
+        noise=n_noises if config.white_only else int(rng.integers(n_noises + 2)),
         band_hz=band,
         reverb_s=float(rng.uniform(0.1, 0.5)) if rng.random() < config.reverb_share else 0.0,
         speed=float(1.0 + config.speed * rng.uniform(-1, 1))

@@ -14,9 +14,10 @@ from ser_stream.errors import SerStreamError
 from ser_stream.types import Float32
 from training.models import make_model
 from training.recipe import Recipe, parse_recipe
+from training.windows import Inputs
 
 CHECKPOINT = "checkpoint.pt"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class CheckpointError(SerStreamError):
@@ -36,8 +37,7 @@ class Checkpoint:
         logit_bias: ...like this, one per class; see `ser_stream.bundle.ModelMeta`.
         training_data: corpora that were learnt from.
         metrics: results, each with its protocol.
-        examples: normalised windows of real audio, float32 (n, frames, features); parity is
-            checked on them.
+        examples: the network's inputs for some windows of real audio; parity is checked on them.
     """
 
     recipe: Recipe
@@ -48,7 +48,7 @@ class Checkpoint:
     logit_bias: tuple[float, ...]
     training_data: tuple[TrainingData, ...]
     metrics: dict[str, Any]
-    examples: Float32
+    examples: Inputs
 
     def save(self, path: Path) -> None:
         """Write to ``path``, replacing it in one step."""
@@ -64,7 +64,10 @@ class Checkpoint:
                 "logit_bias": list(self.logit_bias),
                 "training_data": [asdict(d) for d in self.training_data],
                 "metrics": self.metrics,
-                "examples": torch.from_numpy(self.examples),
+                "examples": torch.from_numpy(self.examples.features),
+                "example_extra": {
+                    name: torch.from_numpy(value) for name, value in self.examples.extra.items()
+                },
             },
             part,
         )
@@ -97,5 +100,8 @@ class Checkpoint:
             tuple(table["logit_bias"]),
             tuple(TrainingData(**d) for d in table["training_data"]),
             table["metrics"],
-            table["examples"].numpy(),
+            Inputs(
+                table["examples"].numpy(),
+                {name: value.numpy() for name, value in table["example_extra"].items()},
+            ),
         )

@@ -1,17 +1,13 @@
-"""``ser-train``: train a recipe, and measure bundles with the runtime."""
+"""``ser-train``: train recipes, reproduce the papers, and measure bundles with the runtime."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,33 +15,59 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ser_stream.bundle import ModelBundle
 from ser_stream.entry import run_command
 from ser_stream.errors import ConfigError
-from ser_stream.normalizer import Normalizer
-from training.checkpoint import CHECKPOINT, Checkpoint
-from training.corpora import CREDITS, Utterance, audio_files, read_corpus
-from training.dataset import FeatureStore, build_features
-from training.evaluate import Hearing, evaluate
-from training.fit import (
-    Calibration,
-    Epoch,
-    evaluation_windows,
-    fit,
-    frames_per_s,
-    mean_posterior,
-    predict,
+from training.corpora import CORPORA, Utterance, audio_files
+from training.crossval import (
+    Job,
+    Run,
+    claim,
+    jobs_of,
+    load_features,
+    read_utterances,
+    run_jobs,
+    select,
 )
-from training.folds import Split, split_by_speaker
-from training.metrics import score
-from training.recipe import Recipe, load_recipe
-from training.report import plot_confusion, write_json
-
-LAST = "last.pt"
-N_EXAMPLES = 32
+from training.evaluate import Hearing, evaluate
+from training.fit import Epoch
+from training.folds import split_by_speaker
+from training.launch import finish, launch, wait_for_all
+from training.metrics import Summary, summarize
+from training.recipe import (
+    RecipeBook,
+    Row,
+    find_recipe,
+    load_book,
+    shipped_recipes,
+)
+from training.report import markdown_table, percent, write_json, write_report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 CorpusOption = Annotated[
     list[str],
-    typer.Option("--corpus", help="NAME=FOLDER; names: crema-d, emodb, ravdess. Repeatable."),
+    typer.Option(
+        "--corpus",
+        help=f"NAME=FOLDER; names: {', '.join(CORPORA)} (manifest=FILE.csv). Repeatable.",
+    ),
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder of cached features; 'cache' in the output without."),
+]
+NoiseOption = Annotated[
+    Path | None, typer.Option("--noise", help="Folder of background noise, e.g. ESC-10.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="auto (bf16 on a GPU that has it), fp32 or bf16.")
+]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, help="Folds trained at the same time, on the CPU.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Instead of the recipe's.")]
+FoldOption = Annotated[
+    list[int] | None,
+    typer.Option("--fold", min=0, help="Only this fold, counted from 0; repeatable."),
 ]
 
 
@@ -55,160 +77,257 @@ def _top() -> None:
 
 
 @app.command("list")
-def list_recipes() -> None:
-    """List the recipes that ship with the package."""
-    for entry in sorted(resources.files("training.recipes").iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".toml"):
-            recipe = load_recipe(entry.name.removesuffix(".toml"))
-            typer.echo(f"{recipe.name:<16} {recipe.model}, {', '.join(recipe.labels)}")
+def list_recipes(
+    rows: Annotated[
+        bool, typer.Option("--rows", help="The tables of the papers, with published figures.")
+    ] = False,
+) -> None:
+    """List the recipes that ship with the package, with their variants and protocols."""
+    for name in shipped_recipes():
+        book = load_book(name)
+        recipe = book.recipe(protocol=next(iter(book.protocols)))
+        protocols = ", ".join(book.protocols)
+        typer.echo(f"{name}: {recipe.model} on {recipe.frontend}; protocols {protocols}")
+        if recipe.source:
+            typer.echo(f"    {recipe.source}")
+        if rows:
+            for row in book.rows:
+                where = f"{row.table}, {row.row}" + (f" ({row.part})" if row.part else "")
+                typer.echo(
+                    f"    {where}: WA {row.wa}, UA {row.ua}: {_full_name(book, row.variant)}"
+                )
+        else:
+            for variant in book.variants:
+                typer.echo(f"    {_full_name(book, variant)}")
 
 
 @app.command()
 def run(
-    recipe_name: Annotated[str, typer.Argument(metavar="RECIPE")] = "default",
+    recipe_name: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="RECIPE, RECIPE/VARIANT or a .toml file.")
+    ] = "default",
     corpus: CorpusOption = [],  # noqa: B006 typer reads the default, nothing writes it
-    noise: Annotated[
-        Path | None, typer.Option("--noise", help="Folder of background noise, e.g. ESC-10.")
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="strict, or paper: as published.")
+    ] = "strict",
+    part: Annotated[
+        str | None, typer.Option("--part", help="IEMOCAP: improvised, scripted or full.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")] = Path("run"),
-    cache: Annotated[
-        Path | None, typer.Option("--cache", help="Folder of cached features.")
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Classes instead of the recipe's, a,b,c.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Instead of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's.")] = None,
-    fold: Annotated[
-        int, typer.Option("--fold", min=0, max=4, help="Which fifth of the speakers tests.")
-    ] = 0,
+    noise: NoiseOption = None,
+    output: OutputOption = Path("run"),
+    cache: CacheOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    jobs: JobsOption = 1,
+    epochs: EpochsOption = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Instead of the protocol's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="This one seed alone.")] = None,
+    fold: FoldOption = None,
     refit: Annotated[
         Path | None,
         typer.Option(
             "--refit",
-            help="A finished run: learn from its validation speakers too, for all epochs, and take "
-            "its calibration.",
+            help="A finished fold: learn from its validation utterances too, for all epochs, and "
+            "take its calibration.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
 ) -> None:
-    """Train a recipe: checkpoint, metrics.json and confusion-*.png in the run's folder.
+    """Cross-validate a recipe: a checkpoint per fold, report.md and report.json in the folder.
 
-    A fifth of the speakers tests and is never learnt from, 15 % choose the epoch.
+    The same command goes on with what an interrupted run left. With torchrun, each batch is shared
+    by all of its processes.
     """
-    recipe = load_recipe(recipe_name)
-    changes = {k: v for k, v in (("epochs", epochs), ("seed", seed)) if v is not None}
-    recipe = replace(recipe, train=replace(recipe.train, **changes))
-    where = _device(device)
-    utterances = _read(corpus, recipe.labels)
-    split = split_by_speaker(utterances, fold)
-    earlier = None if refit is None else Checkpoint.load(refit)
-    if earlier is not None:
-        split = Split([*split.train, *split.validation], [], split.test)
+    book, variant = find_recipe(recipe_name)
+    changes: dict[str, Any] = {}
+    if epochs is not None:
+        changes["train"] = {"epochs": epochs}
+    if part is not None:
+        changes["part"] = "" if part == "full" else part
+    if labels is not None:
+        changes["labels"] = [name.strip() for name in labels.split(",")]
+    planned = _plan(
+        book, variant, protocol, changes, read_utterances(corpus), noise, output, cache, device,
+        precision,
+    )  # fmt: skip
+    if refit is not None:
+        planned = replace(planned, protocol=replace(planned.protocol, choose_on="none"))
+    chosen = [seed] if seed is not None else None if seeds is None else list(range(seeds))
+    todo = [replace(job, refit=refit) for job in jobs_of(planned, chosen, fold)]
+    summaries = _cross_validate([planned], todo, jobs)[planned.folder]
+    for name, summary in summaries.items():
+        typer.echo(
+            f"{planned.recipe.name} on {name}, {planned.protocol.describe()}: " + _figures(summary)
+        )
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="A recipe with the tables of a paper; see list.")],
+    iemocap: Annotated[Path, typer.Option("--iemocap", help="A copy of IEMOCAP.")],
+    output: OutputOption = Path("reproduction"),
+    cache: CacheOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    jobs: JobsOption = 1,
+    epochs: EpochsOption = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Instead of the paper's.")
+    ] = None,
+    fold: FoldOption = None,
+) -> None:
+    """Run every row of a paper's tables as published, and print it beside the published figures."""
+    book = load_book(paper)
+    if not book.rows:
+        raise ConfigError(f"recipe {paper} reproduces no paper")
+    utterances = read_utterances([f"iemocap={iemocap}"])
+    changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
+    cache = output / "cache" if cache is None else cache
+    runs: dict[tuple[str, str], Run] = {}
+    for row in book.rows:
+        if (row.variant, row.part) not in runs:
+            folder = output / "-".join(
+                [row.variant.replace("/", "-") or "main", row.part or "full"]
+            )
+            runs[row.variant, row.part] = _plan(
+                book, row.variant, "paper", {**changes, "part": row.part}, utterances, None,
+                folder, cache, device, precision,
+            )  # fmt: skip
+    chosen = None if seeds is None else list(range(seeds))
+    todo = [job for r in runs.values() for job in jobs_of(r, chosen, fold)]
+    summaries = _cross_validate(list(runs.values()), todo, jobs)
+    lines = []
+    for row in book.rows:
+        summary = summaries[runs[row.variant, row.part].folder]["iemocap"]
+        lines.append(_beside(row, summary))
+    header = ["table", "row", "part", "WA published", "WA here", "UA published", "UA here"]
+    protocol = book.protocol("paper").describe()
+    text = f"# {paper} on IEMOCAP\n\n{protocol}. Percent.\n\n{markdown_table(header, lines)}\n"
+    (output / "reproduction.md").write_text(text, encoding="utf-8")
+    typer.echo(text)
+
+
+def _beside(row: Row, summary: Summary) -> list[str]:
+    def published(value: float) -> str:
+        return "" if value != value else f"{value:.2f}"  # noqa: PLR0124 nan differs from itself
+
+    return [
+        row.table,
+        row.row,
+        row.part or "full",
+        published(row.wa),
+        percent(*summary.interval(summary.wa)),
+        published(row.ua),
+        percent(*summary.interval(summary.uar)),
+    ]
+
+
+def _plan(
+    book: RecipeBook,
+    variant: str,
+    protocol: str,
+    changes: dict[str, Any],
+    utterances: list[Utterance],
+    noise: Path | None,
+    output: Path,
+    cache: Path | None,
+    device: str,
+    precision: str,
+) -> Run:
+    recipe = book.recipe(variant, protocol, changes)
     if noise is not None and not noise.is_dir():
         raise ConfigError(f"--noise {noise}: no such folder")
-    noises = audio_files(noise) if noise is not None else []
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot write ({error.strerror})") from error
-    cache = output / "cache" if cache is None else cache
-    stores: dict[str, FeatureStore] = {}
-    with _bars() as bars:
-        for name, part, variants in (
-            ("train", split.train, recipe.augment.variants),
-            ("validation", split.validation, 0),
-            ("test", split.test, 0),
-        ):
-            task = bars.add_task(f"features, {name}", total=len(part))
-            stores[name] = build_features(
-                part, recipe, noises, cache, variants, _teller(bars, task)
-            )
-            bars.update(task, completed=len(part), total=len(part))
-        task = bars.add_task("training", total=recipe.train.epochs)
+    return Run(
+        recipe,
+        book.protocol(protocol),
+        protocol,
+        select(utterances, recipe),
+        tuple(audio_files(noise)) if noise is not None else (),
+        output / "cache" if cache is None else cache,
+        output,
+        device,
+        precision,
+    )
 
-        def on_epoch(epoch: Epoch, state: Callable[[], dict[str, Any]]) -> None:
-            torch.save(state(), output / LAST)
-            bars.update(
-                task,
-                completed=epoch.number,
-                description=f"training, loss {epoch.loss:.3f}, validation UAR {epoch.uar:.3f}",
-            )
+
+def _cross_validate(
+    runs: list[Run], jobs: list[Job], workers: int
+) -> dict[Path, dict[str, Summary]]:
+    """Run what is not finished, write each run's report, and return its sums per corpus."""
+    here = launch(runs[0].device, runs[0].precision)
+    if here.world_size > 1 and workers > 1:
+        raise ConfigError("--jobs is for one process; torchrun has its own")
+    follower = here.rank > 0
+    if not follower:
+        for one in runs:
+            claim(one)
+    results: dict[Path, list[dict[str, Any]]] = {one.folder: [] for one in runs}
+    with _bars(hidden=follower) as bars:
+        if not follower:
+            for one in runs:
+                task = bars.add_task(f"features for {one.recipe.name}", total=len(one.utterances))
+                load_features(one, _teller(bars, task))
+                bars.remove_task(task)
+        wait_for_all()
+        folds = bars.add_task("folds", total=len(jobs))
+        current = bars.add_task("epochs", total=None, visible=workers == 1)
+
+        def on_epoch(job: Job, epoch: Epoch) -> None:
+            what = f"{job.run.recipe.name} {job.folder.name}"
+            told = f"loss {epoch.loss:.3f}, UAR {epoch.uar:.3f}"
+            total = job.run.recipe.train.epochs
+            bars.update(current, total=total, completed=epoch.number, description=f"{what}: {told}")
             if not bars.console.is_terminal:
                 typer.echo(
-                    f"epoch {epoch.number} of {recipe.train.epochs}: loss {epoch.loss:.3f}, "
-                    f"validation UAR {epoch.uar:.3f}, {epoch.seconds:.1f} s",
+                    f"{what}: epoch {epoch.number} of {total}: {told}, {epoch.seconds:.1f} s",
                     err=True,
                 )
 
-        state = None
-        if resume and (output / LAST).exists():
-            state = torch.load(output / LAST, map_location=where, weights_only=True)
-        trained = fit(
-            recipe,
-            split.train,
-            stores["train"],
-            split.validation,
-            stores["validation"],
-            where,
-            on_epoch,
-            state,
+        for job, result in run_jobs(jobs, workers, on_epoch):
+            if result:
+                results[job.run.folder].append(result)
+                bars.console.print(_one_line(result), highlight=False)
+            bars.advance(folds)
+    finish()
+    if follower:
+        raise typer.Exit
+    summaries = {}
+    for one in runs:
+        done = sorted(results[one.folder], key=lambda r: (r["seed"], r["fold"]))
+        corpora = sorted({name for r in done for name in r["test"]})
+        summaries[one.folder] = {name: summarize(done, name) for name in corpora}
+        write_report(
+            one.folder,
+            f"{one.recipe.name}, protocol {one.protocol_name}",
+            one.protocol.describe(),
+            one.recipe.labels,
+            summaries[one.folder],
+            done,
         )
-    calibration = (
-        trained.calibration
-        if earlier is None
-        else Calibration(earlier.temperature, earlier.logit_bias)
+    return summaries
+
+
+def _one_line(result: dict[str, Any]) -> str:
+    figures = ", ".join(
+        f"{n} WA {v['wa']:.3f} UAR {v['uar']:.3f}" for n, v in result["test"].items()
     )
-    normalizer = Normalizer(trained.statistics, recipe.normalizer, frames_per_s(recipe))
-    metrics: dict[str, Any] = {}
-    examples = None
-    for name, part in (("validation", split.validation), ("test", split.test)):
-        for one in sorted({u.corpus for u in part}):
-            result, windows, confusion = _measure(
-                recipe, trained.net, normalizer, part, stores[name], one, calibration
-            )
-            metrics[f"{name} {one}"] = result
-            if name == "test":
-                plot_confusion(
-                    output / f"confusion-{one}.png",
-                    confusion,
-                    recipe.labels,
-                    f"{one}, unseen speakers, UAR {result['uar']:.3f}",
-                )
-            examples = (
-                windows[:: max(1, len(windows) // N_EXAMPLES)] if examples is None else examples
-            )
-    if examples is None:
-        raise ConfigError("nobody is left to test; give a corpus with more speakers")
-    used = [*sorted({u.corpus for u in utterances}), *(["esc10"] if noises else [])]
-    Checkpoint(
-        recipe,
-        trained.net,
-        trained.statistics.mean,
-        trained.statistics.std,
-        calibration.temperature,
-        calibration.bias,
-        tuple(CREDITS[name] for name in used),
-        metrics,
-        np.ascontiguousarray(examples[:N_EXAMPLES]),
-    ).save(output / CHECKPOINT)
-    write_json(
-        output / "metrics.json",
-        {
-            "recipe": recipe.as_dict(),
-            "fold": fold,
-            "best_epoch": trained.best.number,
-            "temperature": calibration.temperature,
-            "logit_bias": calibration.bias,
-            "metrics": metrics,
-            "speakers": _speakers(split),
-            "history": [
-                {"epoch": e.number, "loss": round(e.loss, 4)}
-                | ({} if math.isnan(e.uar) else {"uar": round(e.uar, 4)})
-                for e in trained.history
-            ],
-        },
+    return f"{result['recipe']} seed {result['seed']} fold {result['fold']}: {figures}"
+
+
+def _figures(summary: Summary) -> str:
+    n_seeds, n_folds = summary.uar.shape
+    return (
+        f"WA {percent(*summary.interval(summary.wa))} %, "
+        f"UAR {percent(*summary.interval(summary.uar))} % ({n_folds} folds x {n_seeds} seeds)"
     )
-    for name, result in metrics.items():
-        typer.echo(f"{name}: UAR {result['uar']:.3f}, WA {result['wa']:.3f}")
+
+
+def _full_name(book: RecipeBook, variant: str) -> str:
+    return f"{book.name}/{variant}" if variant else book.name
 
 
 @app.command("evaluate")
@@ -225,7 +344,7 @@ def evaluate_command(
     results: dict[str, Any] = {}
     for entry in corpus:
         name, _, _ = entry.partition("=")
-        utterances = _read([entry], bundle.meta.labels)
+        utterances = [u for u in read_utterances([entry]) if u.emotion in bundle.meta.labels]
         chosen = utterances if part == "all" else getattr(split_by_speaker(utterances), part, None)
         if not chosen:
             raise ConfigError(f"--part {part}: want test, validation, train or all")
@@ -244,61 +363,8 @@ def evaluate_command(
         write_json(output, results)
 
 
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device {name}: want auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: PyTorch finds no GPU here")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _read(corpora: list[str], labels: tuple[str, ...]) -> list[Utterance]:
-    utterances: list[Utterance] = []
-    for entry in corpora:
-        name, equals, folder = entry.partition("=")
-        if not equals:
-            raise ConfigError(f"--corpus {entry}: want NAME=FOLDER")
-        utterances += [u for u in read_corpus(name, Path(folder)) if u.emotion in labels]
-    if not utterances:
-        raise ConfigError("nothing to work on; name a corpus: --corpus crema-d=FOLDER")
-    return utterances
-
-
-def _measure(
-    recipe: Recipe,
-    net: torch.nn.Module,
-    normalizer: Normalizer,
-    part: list[Utterance],
-    store: FeatureStore,
-    corpus: str,
-    calibration: Calibration,
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    keep = [i for i, u in enumerate(part) if u.corpus == corpus]
-    utterances = [part[i] for i in keep]
-    windows, index = evaluation_windows(
-        utterances, FeatureStore([store.frames[i] for i in keep]), normalizer, recipe
-    )
-    logits = predict(net.cpu(), windows, torch.device("cpu"))
-    posterior = mean_posterior(logits, index, len(utterances), calibration)
-    truth = np.array([recipe.labels.index(u.emotion) for u in utterances])
-    result = score(truth, posterior.argmax(axis=1), len(recipe.labels))
-    described = result.as_dict(recipe.labels)
-    described["protocol"] = (
-        f"{corpus}, intended labels, {len({u.speaker for u in utterances})} speakers not trained "
-        "on, running normaliser over a speaker's clips in random order"
-    )
-    return described, windows, result.confusion
-
-
-def _speakers(split: Split) -> dict[str, list[str]]:
-    return {
-        name: sorted({u.speaker for u in getattr(split, name)})
-        for name in ("train", "validation", "test")
-    }
-
-
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _bars(hidden: bool = False) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -306,7 +372,7 @@ def _bars() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
         yield bars
 
 

@@ -1,7 +1,8 @@
 """Features of every utterance under every recording condition, computed once and cached.
 
-The per-frame stage and the normaliser are the runtime's own (`ser_stream.features`,
-`ser_stream.normalizer`): what is trained on is what a live window will hold.
+The front ends are the runtime's own (`ser_stream.frontend`): what is trained on is what a live
+window will hold. The cache belongs to a corpus and a front end, not to a fold: all folds, seeds and
+models that look at the same features read the same files, which the system maps into memory once.
 """
 
 from __future__ import annotations
@@ -9,23 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
+import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ser_stream.features import Frames
-from ser_stream.frontend import Extractor, make_extractor
+from ser_stream.extractor import Extractor, Frames
+from ser_stream.frontend import make_extractor
 from ser_stream.types import Float32
 from training.augment import Condition, apply_condition, draw_condition
 from training.corpora import CorpusError, Utterance
 from training.recipe import Recipe
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +44,37 @@ class FeatureStore:
         utterance, variant = key
         return self.frames[utterance][variant]
 
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def subset(self, indices: Sequence[int]) -> FeatureStore:
+        """The store of some of the utterances, in the order of ``indices``."""
+        return FeatureStore([self.frames[i] for i in indices])
+
     @property
     def variants(self) -> int:
         """Conditions per utterance, the clean one included."""
         return len(self.frames[0])
 
 
-def load_audio(path: Path, rate_hz: int) -> Float32:
-    """Read a clip as mono float32 at ``rate_hz``.
+def load_audio(
+    path: Path, rate_hz: int, start_s: float = 0.0, end_s: float | None = None
+) -> Float32:
+    """Read a clip, or a span of it, as mono float32 at ``rate_hz``.
 
     Raises:
-        CorpusError: the file cannot be read, or is empty.
+        CorpusError: the file cannot be read, or holds nothing there.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            file.seek(min(file.frames, round(start_s * rate)))
+            n = -1 if end_s is None else round(end_s * rate) - round(start_s * rate)
+            samples = file.read(n, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise CorpusError(f"{path}: {error}") from error
     if len(samples) == 0:
-        raise CorpusError(f"{path}: no samples")
+        raise CorpusError(f"{path}: no samples" + ("" if start_s == 0.0 else f" at {start_s} s"))
     mono = samples.mean(axis=1)
     return mono if rate == rate_hz else soxr.resample(mono, rate, rate_hz).astype(np.float32)
 
@@ -64,110 +83,164 @@ def build_features(
     utterances: Sequence[Utterance],
     recipe: Recipe,
     noises: Sequence[Path],
-    cache: Path | None,
-    variants: int,
+    cache: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FeatureStore:
-    """Compute or read from ``cache`` the frames of the clean and ``variants`` disturbed clips."""
-    if not utterances:
-        return FeatureStore([])
-    key = json.dumps(
-        [
-            CACHE_VERSION,
-            [(u.path.name, u.path.stat().st_size, u.speaker) for u in utterances],
-            [p.name for p in noises],
-            recipe.frontend,
-            recipe.frontend_params,
-            asdict(recipe.augment) if variants else None,
-            variants,
-            recipe.train.seed,
-        ]
-    )
-    file = None
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-        file = cache / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-        if file.exists():
-            return _load(file, 1 + variants)
-    rate = make_extractor(recipe.frontend, recipe.frontend_params).sample_rate_hz
-    noise_audio = [load_audio(p, rate) for p in noises] if variants else []
-    conditions = _conditions(utterances, recipe, len(noise_audio), variants)
+    """Compute the frames of all clips under all conditions, or find them in the folder ``cache``.
+
+    Conditions are drawn per speaker from the speaker's name and ``recipe.augment.seed`` alone, so
+    they do not depend on who else is in the corpus.
+    """
+    frames: list[list[Frames]] = [[] for _ in utterances]
+    done = 0
+    for corpus in sorted({u.corpus for u in utterances}):
+        indices = [i for i, u in enumerate(utterances) if u.corpus == corpus]
+        before = done
+        rows = _corpus_features(
+            [utterances[i] for i in indices],
+            recipe,
+            noises,
+            cache,
+            lambda n, _, before=before: progress(before + n, len(utterances)),
+        )
+        for i, row in zip(indices, rows, strict=True):
+            frames[i] = row
+        done += len(indices)
+    return FeatureStore(frames)
+
+
+def _corpus_features(
+    utterances: list[Utterance],
+    recipe: Recipe,
+    noises: Sequence[Path],
+    cache: Path,
+    progress: Callable[[int, int], None],
+) -> list[list[Frames]]:
+    augmented = recipe.augment.variants > 0
+    key = {
+        "version": CACHE_VERSION,
+        "utterances": [
+            (u.path.name, u.path.stat().st_size, u.speaker, u.start_s, u.end_s) for u in utterances
+        ],
+        "frontend": recipe.frontend,
+        "frontend_params": recipe.frontend_params,
+        "augment": asdict(recipe.augment) if augmented else None,
+        "noises": [p.name for p in noises] if augmented else None,
+    }
+    text = json.dumps(key, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = cache / f"{utterances[0].corpus}-{recipe.frontend}-{digest}"
+    if not folder.is_dir():
+        _compute(folder, utterances, recipe, noises, progress)
+        (folder / "key.json").write_text(text + "\n", encoding="utf-8")
+    return _load(folder, 1 + recipe.augment.variants)
+
+
+def _compute(
+    folder: Path,
+    utterances: list[Utterance],
+    recipe: Recipe,
+    noises: Sequence[Path],
+    progress: Callable[[int, int], None],
+) -> None:
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    needs_noise = recipe.augment.variants > 0 and not recipe.augment.white_only
+    noise_audio = [load_audio(p, extractor.sample_rate_hz) for p in noises] if needs_noise else []
+    conditions = _conditions(utterances, recipe, len(noise_audio))
     jobs = [
-        (u.path, [conditions[u.speaker, v] for v in range(variants)], i)
-        for i, u in enumerate(utterances)
+        (u, [conditions[u.speaker, v] for v in range(recipe.augment.variants)]) for u in utterances
     ]
-    frames: list[list[Frames]] = []
+    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    part.mkdir(parents=True)
     context = multiprocessing.get_context("fork")
-    with context.Pool(
-        initializer=_start_worker, initargs=(recipe, noise_audio, recipe.train.seed)
-    ) as pool:
-        for result in pool.imap(_extract, jobs, chunksize=8):
-            frames.append(result)
-            progress(len(frames), len(jobs))
-    store = FeatureStore(frames)
-    if file is not None:
-        _save(file, store)
-    return store
+    try:
+        lengths: list[int] = []
+        with (
+            context.Pool(initializer=_start_worker, initargs=(recipe, noise_audio)) as pool,
+            (part / "features").open("wb") as features,
+            (part / "level_db").open("wb") as level,
+            (part / "periodicity").open("wb") as periodicity,
+        ):
+            for i, result in enumerate(pool.imap(_extract, jobs, chunksize=8)):
+                for frames in result:
+                    lengths.append(len(frames))
+                    frames.features.tofile(features)
+                    frames.level_db.tofile(level)
+                    frames.periodicity.tofile(periodicity)
+                progress(i + 1, len(jobs))
+        np.save(part / "lengths.npy", np.array(lengths))
+        (part / "width").write_text(str(extractor.width), encoding="utf-8")
+        if folder.is_dir():  # another run was faster
+            shutil.rmtree(part)
+        else:
+            part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _load(folder: Path, variants: int) -> list[list[Frames]]:
+    lengths = np.load(folder / "lengths.npy")
+    width = int((folder / "width").read_text(encoding="utf-8"))
+    ends = np.cumsum(lengths)
+
+    def mapped(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.memmap(folder / name, np.float32, "r", shape=shape)
+
+    n = int(ends[-1])
+    columns = [
+        mapped("features", (n, width)),
+        mapped("level_db", (n,)),
+        mapped("periodicity", (n,)),
+    ]
+    flat = [
+        Frames(*(np.asarray(c[end - length : end]) for c in columns))
+        for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)
+    ]
+    return [flat[i : i + variants] for i in range(0, len(flat), variants)]
 
 
 def _conditions(
-    utterances: Sequence[Utterance], recipe: Recipe, n_noises: int, variants: int
+    utterances: Sequence[Utterance], recipe: Recipe, n_noises: int
 ) -> dict[tuple[str, int], Condition]:
-    rng = np.random.default_rng(recipe.train.seed)
     return {
-        (speaker, v): draw_condition(recipe.augment, n_noises, rng)
+        (speaker, v): draw_condition(
+            recipe.augment,
+            n_noises,
+            np.random.default_rng([recipe.augment.seed, zlib.crc32(speaker.encode()), v]),
+        )
         for speaker in sorted({u.speaker for u in utterances})
-        for v in range(variants)
+        for v in range(recipe.augment.variants)
     }
 
 
 _worker: tuple[Extractor, list[Float32], int] | None = None
 
 
-def _start_worker(recipe: Recipe, noises: list[Float32], seed: int) -> None:
+def _start_worker(recipe: Recipe, noises: list[Float32]) -> None:
     global _worker  # noqa: PLW0603 what a pool's initialiser leaves to its jobs
     # One thread per process: the pool already uses every core.
     threadpool_limits(1)
-    _worker = (make_extractor(recipe.frontend, recipe.frontend_params), noises, seed)
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    _worker = (extractor, noises, recipe.augment.seed)
 
 
-def _extract(job: tuple[Path, list[Condition], int]) -> list[Frames]:
-    path, conditions, index = job
+def _extract(job: tuple[Utterance, list[Condition]]) -> list[Frames]:
+    utterance, conditions = job
     if _worker is None:
         raise RuntimeError("worker was not started")
     extractor, noises, seed = _worker
     rate = extractor.sample_rate_hz
-    samples = load_audio(path, rate)
+    samples = load_audio(utterance.path, rate, utterance.start_s, utterance.end_s)
     # Half a second is the least that the runtime scores; shorter clips are repeated to it.
-    least = max(rate // 2, extractor.frame_length)
+    least = max(rate // 2, extractor.samples_for(1))
     if len(samples) < least:
         samples = np.resize(samples, least)
     result = [extractor(samples)]
     for v, condition in enumerate(conditions):
-        rng = np.random.default_rng([seed, index, v])
+        name = zlib.crc32(utterance.path.name.encode())
+        rng = np.random.default_rng([seed, name, round(1000 * utterance.start_s), v])
         changed = apply_condition(samples, rate, condition, noises, rng)
-        if len(changed) < extractor.frame_length:
-            changed = np.resize(changed, extractor.frame_length)
+        if len(changed) < least:
+            changed = np.resize(changed, least)
         result.append(extractor(changed))
     return result
-
-
-def _save(file: Path, store: FeatureStore) -> None:
-    flat = [f for row in store.frames for f in row]
-    part = file.with_suffix(".part.npz")
-    np.savez(
-        part,
-        lengths=np.array([len(f) for f in flat]),
-        features=np.concatenate([f.features for f in flat]),
-        level_db=np.concatenate([f.level_db for f in flat]),
-        periodicity=np.concatenate([f.periodicity for f in flat]),
-    )
-    part.replace(file)
-
-
-def _load(file: Path, variants: int) -> FeatureStore:
-    with np.load(file) as data:
-        ends = np.cumsum(data["lengths"])[:-1]
-        parts = [np.split(data[k], ends) for k in ("features", "level_db", "periodicity")]
-    flat = [Frames(*columns) for columns in zip(*parts, strict=True)]
-    return FeatureStore([flat[i : i + variants] for i in range(0, len(flat), variants)])

@@ -15,8 +15,9 @@ from ser_stream.resample import StreamingResampler
 from ser_stream.sources import FileSource
 from ser_stream.types import AudioBlock, Float64
 from training.corpora import Utterance
-from training.fit import by_speaker
+from training.dataset import load_audio
 from training.metrics import expected_calibration_error, score
+from training.windows import by_speaker
 
 
 class Hearing(StrEnum):
@@ -66,15 +67,20 @@ def evaluate(
 
 def _mean_posterior(engine: Engine, utterance: Utterance) -> Float64:
     # A gap starts the features anew and keeps what is known of the speaker.
-    source = FileSource(utterance.path)
-    resampler = StreamingResampler(source.sample_rate_hz, engine.bundle.meta.sample_rate_hz)
+    rate = engine.bundle.meta.sample_rate_hz
     predictions = []
-    for block in source:
-        gap = block.start == 0
-        predictions += engine.feed(
-            resampler.push(AudioBlock(block.samples, block.start, gap, None))
-        )
-    predictions += engine.feed(resampler.flush())
+    if utterance.start_s or utterance.end_s is not None:
+        span = load_audio(utterance.path, rate, utterance.start_s, utterance.end_s)
+        predictions += engine.feed(AudioBlock(span, 0, True, None))
+    else:
+        source = FileSource(utterance.path)
+        resampler = StreamingResampler(source.sample_rate_hz, rate)
+        for block in source:
+            gap = block.start == 0
+            predictions += engine.feed(
+                resampler.push(AudioBlock(block.samples, block.start, gap, None))
+            )
+        predictions += engine.feed(resampler.flush())
     predictions += engine.flush()
     posteriors = [p.posterior for p in predictions if p.posterior is not None]
     if not posteriors:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,3 +76,62 @@ def expected_calibration_error(
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     return float(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the finished folds of a run come to, on one corpus.
+
+    Attributes:
+        wa: accuracy of each fold and seed, as [seed][fold]; likewise ``uar``.
+        uar: see ``wa``.
+        recall: per class, over all utterances that tested; nan for a class that has none.
+        confusion: counts (true, predicted), summed over folds and seeds.
+    """
+
+    wa: NDArray[np.float64]
+    uar: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    confusion: NDArray[np.int64]
+
+    def interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        """Mean and half the width of its 95 % interval over the folds; see `t_interval`."""
+        return t_interval(values.mean(axis=0))
+
+
+def t_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean of ``values`` (n,) and half the width of Student's 95 % interval; nan for one value.
+
+    Folds share training data, so the interval is a little too narrow (Bengio & Grandvalet, JMLR 5,
+    2004); no unbiased one exists.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return float(values.mean()), float("nan")
+    half = t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return float(values.mean()), float(half)
+
+
+def summarize(results: Sequence[Mapping[str, Any]], corpus: str) -> Summary:
+    """Sum up finished folds; each seed must have the same folds.
+
+    Raises:
+        ValueError: no result, or seeds with different folds.
+    """
+    rows = [r for r in results if corpus in r["test"]]
+    seeds = sorted({r["seed"] for r in rows})
+    folds = sorted({r["fold"] for r in rows})
+    table = {(r["seed"], r["fold"]): r["test"][corpus] for r in rows}
+    if not rows or len(table) != len(seeds) * len(folds):
+        raise ValueError(f"{len(table)} results for {len(seeds)} seeds and {len(folds)} folds")
+    confusion = np.sum([one["confusion"] for one in table.values()], axis=0)
+    count = confusion.sum(axis=1)
+    grid = [[table[s, f] for f in folds] for s in seeds]
+    return Summary(
+        np.array([[one["wa"] for one in row] for row in grid]),
+        np.array([[one["uar"] for one in row] for row in grid]),
+        np.where(count > 0, np.diag(confusion) / np.maximum(count, 1), np.nan),
+        confusion,
+    )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ser_stream.bundle import EMBEDDINGS
 from ser_stream.errors import ConfigError
-from ser_stream.normalizer import NormalizerConfig
+from ser_stream.normalizer import NormalizerConfig, NormalizerState
+from training.folds import FoldsConfig
 
 T = TypeVar("T")
 
@@ -21,6 +24,7 @@ class AugmentConfig:
     Attributes:
         variants: disturbed copies of every clip, besides the clean one.
         noise_share: share of recording conditions with background noise.
+        white_only: the noise is white, whatever recordings there are.
         snr_db: range of signal-to-noise ratios.
         gain_db: range of gains.
         band_share: share of conditions with a limited band.
@@ -30,19 +34,53 @@ class AugmentConfig:
         speed_share: share of conditions played slower or faster.
         speed: largest relative change of speed (and with it pitch).
         silence_s: most background before and after a clip.
+        seed: of the draws.
     """
 
-    variants: int = 6
-    noise_share: float = 0.6
+    variants: int = 0
+    noise_share: float = 0.0
+    white_only: bool = False
     snr_db: tuple[float, float] = (5.0, 30.0)
-    gain_db: tuple[float, float] = (-25.0, 6.0)
-    band_share: float = 0.4
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    band_share: float = 0.0
     band_hz: tuple[float, float] = (3400.0, 7500.0)
-    telephone_share: float = 0.1
-    reverb_share: float = 0.3
-    speed_share: float = 0.5
-    speed: float = 0.08
-    silence_s: float = 0.5
+    telephone_share: float = 0.0
+    reverb_share: float = 0.0
+    speed_share: float = 0.0
+    speed: float = 0.0
+    silence_s: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsConfig:
+    """How utterances become the network's inputs.
+
+    Attributes:
+        draw: "crops" takes ``crops`` windows at random places of an utterance per epoch, "segments"
+            takes one every ``train_hop_frames``, "utterance" takes the utterance as one input of
+            ``window_frames`` frames, in training and in tests.
+        crops: windows that "crops" draws.
+        train_hop_frames: step between the windows that "segments" takes.
+        short: what becomes of an utterance shorter than the window: "repeat" repeats it as the
+            runtime does, "drop" leaves it out, "silence" appends the frames of digital silence,
+            "zero" appends zeros after normalisation.
+        masked: tell the network how many frames are the utterance's own.
+    """
+
+    draw: str = "segments"
+    crops: int = 1
+    train_hop_frames: int = 1
+    short: str = "repeat"
+    masked: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("windows.draw", self.draw, ("crops", "segments", "utterance"))
+        _one_of("windows.short", self.short, ("repeat", "drop", "silence", "zero"))
+        if self.crops < 1 or self.train_hop_frames < 1:
+            raise ConfigError("recipe: windows.crops and windows.train_hop_frames must be >= 1")
+        if self.masked and self.short not in ("silence", "zero"):
+            raise ConfigError(f"recipe: windows.short = {self.short!r} leaves nothing to mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +90,123 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training utterances.
         batch_size: windows per step.
-        crops: windows drawn from each utterance per epoch.
-        lr: peak learning rate of AdamW, reached after ``warmup_epochs`` and then a cosine to 0.
-        weight_decay: decoupled weight decay.
+        optimizer: "adamw" (decoupled weight decay), "adam" or "sgd" (weight decay as L2 term).
+        lr: learning rate, the peak where the schedule changes it.
+        betas: of Adam.
+        momentum: Nesterov's, of SGD.
+        weight_decay: see ``optimizer``.
+        schedule: "constant", "steps" (times ``gamma`` after each of ``milestones``), or "cosine"
+            (to 0).
+        milestones: epochs after which "steps" acts.
+        gamma: see ``milestones``.
+        warmup_epochs: epochs in which "cosine" first rises.
+        clip_norm: largest norm of the gradient; 0 does not limit it.
+        class_weights: weigh an utterance by N / (classes * N_c).
         label_smoothing: of the cross entropy.
         mixup: alpha of the mixing weight's beta distribution; 0 turns mixing off.
         time_mask: most frames blanked in one of two stripes.
         feature_mask: most coefficients blanked in one stripe.
-        jitter: standard deviation of a random shift and (logarithmic) scale of each coefficient of
-            a window, as wrong statistics of the speaker would cause.
+        noise_variance: of white noise on normalised features.
         forget_share: chance that the running normaliser forgets the speaker before a clip.
         clean_share: share of epochs' speakers that are heard without disturbance.
-        average: decay per step of the averaged weights, which are the ones kept.
-        patience: epochs without a better validation UAR before the run ends.
+        average: decay per step of the averaged weights, which then are the ones kept; 0 keeps the
+            weights themselves.
+        select: what the best epoch has most of: "uar", "wa" or "wa+uar".
+        patience: epochs without a better one before the run ends.
         seed: of everything random.
     """
 
-    epochs: int = 60
+    epochs: int = 50
     batch_size: int = 64
-    crops: int = 1
-    lr: float = 2e-3
-    warmup_epochs: int = 2
-    weight_decay: float = 1e-2
-    label_smoothing: float = 0.05
-    mixup: float = 0.2
-    time_mask: int = 8
-    feature_mask: int = 2
-    jitter: float = 0.0
-    forget_share: float = 0.08
-    clean_share: float = 0.3
-    average: float = 0.995
-    patience: int = 60
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup_epochs: int = 0
+    clip_norm: float = 0.0
+    class_weights: bool = False
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    time_mask: int = 0
+    feature_mask: int = 0
+    noise_variance: float = 0.0
+    forget_share: float = 0.0
+    clean_share: float = 0.0
+    average: float = 0.0
+    select: str = "uar"
+    patience: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("train.optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        _one_of("train.schedule", self.schedule, ("constant", "steps", "cosine"))
+        _one_of("train.select", self.select, ("uar", "wa", "wa+uar"))
+        if self.epochs < 1 or self.batch_size < 2:
+            raise ConfigError("recipe: need train.epochs >= 1 and train.batch_size >= 2")
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a recipe is judged.
+
+    Attributes:
+        folds: who trains, validates and tests.
+        seeds: repetitions of every fold.
+        choose_on: the epoch is chosen on "validation" utterances, on the "test" fold itself, which
+            flatters, or on "none": the last epoch is kept.
+    """
+
+    folds: FoldsConfig
+    seeds: int = 1
+    choose_on: str = "validation"
+
+    def __post_init__(self) -> None:
+        _one_of("protocol.choose_on", self.choose_on, ("validation", "test", "none"))
+        if self.choose_on == "validation" and self.folds.validation <= 0.0:
+            raise ConfigError("recipe: choosing on validation needs folds.validation > 0")
+
+    def describe(self) -> str:
+        """Say in words what a figure under this protocol means."""
+        chosen = {
+            "validation": "epoch chosen on validation utterances",
+            "test": "EPOCH CHOSEN ON THE TEST FOLD, as published: flatters",
+            "none": "last epoch",
+        }[self.choose_on]
+        f = self.folds
+        division = {
+            "speaker": f"{f.n_folds} speaker-independent folds",
+            "leave-one-speaker-out": "leave one speaker out",
+            "leave-one-session-out": "leave one session out",
+            "random-k-fold": f"RANDOM {f.n_folds} folds, speakers are in train and test: flatters",
+            "random-ratio": f"RANDOM {1 - f.test - f.validation:.2f}/{f.validation:.2f}/"
+            f"{f.test:.2f}, speakers are in train and test: flatters",
+        }[f.kind]
+        return f"{division}; {chosen}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a paper's tables.
+
+    Attributes:
+        table: where it stands.
+        row: its name there.
+        variant: the recipe's variant that it reports; "" is the recipe itself.
+        part: of IEMOCAP: "improvised", "scripted" or "" for both.
+        wa: published accuracy in percent; nan where the paper gives none.
+        ua: published unweighted accuracy in percent.
+    """
+
+    table: str
+    row: str
+    variant: str = ""
+    part: str = ""
+    wa: float = float("nan")
+    ua: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +214,7 @@ class Recipe:
     """Everything about a run but the corpora's whereabouts.
 
     Attributes:
-        name: of the recipe.
+        name: of the recipe, "recipe/variant" for a variant.
         labels: classes, in the order of the network's outputs.
         model: name in `training.models.MODELS`.
         model_params: its configuration, without the number of classes.
@@ -99,7 +222,16 @@ class Recipe:
         frontend_params: its configuration.
         window_frames: frames of a window.
         window_hop_frames: step of the windows that validation and test average.
+        source: the paper.
+        part: part of a corpus that has parts; "" for all.
+        merge: emotions that count as another one.
+        normalizer_state: see `ser_stream.normalizer.NormalizerState`.
+        statistics: training frames that mean and deviation are taken of: "voiced", "all", or all
+            of the "neutral" utterances.
+        embedding: "statistics" gives the network `ser_stream.normalizer.Normalizer.embedding` too.
+        calibrate: fit temperature and bias on the validation utterances.
         normalizer: see `ser_stream.normalizer.NormalizerConfig`.
+        windows: see `WindowsConfig`.
         augment: see `AugmentConfig`.
         train: see `TrainConfig`.
     """
@@ -112,42 +244,142 @@ class Recipe:
     frontend_params: dict[str, Any]
     window_frames: int
     window_hop_frames: int
+    source: str = ""
+    part: str = ""
+    merge: dict[str, str] = field(default_factory=dict)
+    normalizer_state: NormalizerState = NormalizerState.COLD
+    statistics: str = "all"
+    embedding: str = ""
+    calibrate: bool = False
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
+    windows: WindowsConfig = field(default_factory=WindowsConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def __post_init__(self) -> None:
+        _one_of("statistics", self.statistics, ("voiced", "all", "neutral"))
+        _one_of("embedding", self.embedding, EMBEDDINGS)
+        _one_of("normalizer_state", self.normalizer_state, tuple(NormalizerState))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the inverse of `parse_recipe`."""
-        return asdict(self)
+        table = asdict(self)
+        table["normalizer_state"] = str(self.normalizer_state)
+        return table
 
 
-def _section(kind: type[T], table: dict[str, Any], where: str) -> T:
+@dataclass(frozen=True, slots=True)
+class RecipeBook:
+    """One recipe file: a recipe, its variants, its protocols, and the published figures.
+
+    Attributes:
+        table: the recipe as plain values, as published.
+        variants: changes to it by name.
+        protocols: changes and `Protocol` by name.
+        rows: of the paper's tables.
+    """
+
+    table: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+    protocols: dict[str, tuple[dict[str, Any], Protocol]]
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return str(self.table["name"])
+
+    def recipe(
+        self, variant: str = "", protocol: str = "strict", changes: Mapping[str, Any] | None = None
+    ) -> Recipe:
+        """Build the recipe of a variant under a protocol; ``changes`` come last.
+
+        Raises:
+            ConfigError: no such variant or protocol, or a change that the recipe does not know.
+        """
+        table = self.table
+        if variant:
+            if variant not in self.variants:
+                raise ConfigError(
+                    f"recipe {self.name} has no variant {variant!r}; "
+                    f"known: {', '.join(self.variants) or 'none'}"
+                )
+            table = merged(table, {**self.variants[variant], "name": f"{self.name}/{variant}"})
+        table = merged(table, self.protocol_changes(protocol))
+        return parse_recipe(merged(table, changes or {}))
+
+    def protocol(self, name: str) -> Protocol:
+        """Look up a protocol by name.
+
+        Raises:
+            ConfigError: the recipe has no such protocol.
+        """
+        self.protocol_changes(name)
+        return self.protocols[name][1]
+
+    def protocol_changes(self, name: str) -> dict[str, Any]:
+        """What a protocol changes in the recipe."""
+        if name not in self.protocols:
+            raise ConfigError(
+                f"recipe {self.name} has no protocol {name!r}; known: {', '.join(self.protocols)}"
+            )
+        return self.protocols[name][0]
+
+
+def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy ``table`` with ``changes``; tables within are merged likewise."""
+    result = dict(table)
+    for key, value in changes.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"recipe: {name} = {value!r}; want one of {', '.join(known)}")
+
+
+def _section(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if unknown := set(table) - known:
         raise ConfigError(f"recipe, [{where}]: unknown {sorted(unknown)}; known: {sorted(known)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    except TypeError as error:
+        raise ConfigError(f"recipe, [{where}]: {error}") from error
 
 
-def parse_recipe(table: dict[str, Any]) -> Recipe:
+def parse_recipe(table: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain values.
 
     Raises:
-        ConfigError: a key is unknown or missing.
+        ConfigError: a key is unknown or missing, or a value makes no sense.
     """
-    table = dict(table)
+    values = dict(table)
     for name, kind in (
         ("normalizer", NormalizerConfig),
+        ("windows", WindowsConfig),
         ("augment", AugmentConfig),
         ("train", TrainConfig),
     ):
-        table[name] = _section(kind, table.get(name, {}), name)
-    if missing := {f.name for f in fields(Recipe) if f.name not in table}:
+        values[name] = _section(kind, values.get(name, {}), name)
+    if missing := {
+        f.name
+        for f in fields(Recipe)
+        if f.name not in values and f.default is MISSING and f.default_factory is MISSING
+    }:
         raise ConfigError(f"recipe: missing {sorted(missing)}")
-    return _section(Recipe, table, "top level")
+    try:
+        state = NormalizerState(values.get("normalizer_state", NormalizerState.COLD))
+    except ValueError as error:
+        raise ConfigError(f"recipe: {error}") from error
+    return _section(Recipe, {**values, "normalizer_state": state}, "top level")
 
 
-def load_recipe(name: str | Path) -> Recipe:
-    """Read a recipe by the name of a shipped one or by path.
+def load_book(name: str | Path) -> RecipeBook:
+    """Read a recipe file by the name of a shipped one or by path.
 
     Raises:
         ConfigError: no such recipe, or it is not valid.
@@ -158,6 +390,57 @@ def load_recipe(name: str | Path) -> Recipe:
             text = path.read_text(encoding="utf-8")
         else:
             text = (resources.files("training.recipes") / f"{name}.toml").read_text("utf-8")
-        return parse_recipe(tomllib.loads(text))
+        table = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"recipe {name}: {error}") from error
+    try:
+        variants = table.pop("variants", {})
+        protocols = {
+            key: (value.pop("changes", {}), _protocol(value, key))
+            for key, value in table.pop("protocols", {}).items()
+        }
+        rows = tuple(_section(Row, row, "rows") for row in table.pop("rows", []))
+        book = RecipeBook(table, variants, protocols, rows)
+        # Whatever is wrong in it shows here, not after hours.
+        for protocol in book.protocols:
+            for variant in ("", *book.variants):
+                book.recipe(variant, protocol)
+        if unknown := {r.variant for r in rows} - {"", *variants}:
+            raise ConfigError(f"recipe: rows of unknown variants {sorted(unknown)}")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"recipe {name}: {error!r}") from error
+    return book
+
+
+def _protocol(table: dict[str, Any], name: str) -> Protocol:
+    where = f"protocols.{name}"
+    folds = _section(FoldsConfig, table.get("folds", {}), f"{where}.folds")
+    return _section(Protocol, {**table, "folds": folds}, where)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in resources.files("training.recipes").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(name: str | Path, protocol: str = "strict") -> Recipe:
+    """Read "recipe" or "recipe/variant" of a shipped recipe, or a recipe file by path.
+
+    Raises:
+        ConfigError: no such recipe, or it is not valid.
+    """
+    book, variant = find_recipe(name)
+    return book.recipe(variant, protocol)
+
+
+def find_recipe(name: str | Path) -> tuple[RecipeBook, str]:
+    """Split "recipe/variant" or "file.toml" into the recipe file's contents and the variant."""
+    text = str(name)
+    if text.endswith(".toml"):
+        return load_book(text), ""
+    base, _, variant = text.partition("/")
+    return load_book(base), variant

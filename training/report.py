@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_stream.errors import SerStreamError
+from training.metrics import Summary
+
+
+class ReportError(SerStreamError):
+    """A result of an earlier run that cannot be read."""
+
 
 def write_json(path: Path, values: Any) -> None:
-    """Write ``values``, replacing the file in one step."""
+    """Write ``values``, replacing the file in one step; what is not a number becomes null."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(values), indent=2, allow_nan=False)
+    part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote.
+
+    Raises:
+        ReportError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path}: {error}") from error
 
 
 def plot_confusion(
@@ -46,3 +75,86 @@ def plot_confusion(
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, label="share of the true class")
     figure.savefig(path)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def percent(mean: float, half: float) -> str:
+    """Mean and half interval of shares, in percent: "71.3 +- 2.4"."""
+    return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" +- {100 * half:.1f}")
+
+
+def write_report(
+    folder: Path,
+    title: str,
+    protocol: str,
+    labels: tuple[str, ...],
+    summaries: Mapping[str, Summary],
+    results: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write report.md, report.json and a confusion matrix per corpus into a run's folder.
+
+    Args:
+        folder: of the run.
+        title: what was run.
+        protocol: in words.
+        labels: of the classes.
+        summaries: per corpus.
+        results: of the finished folds.
+    """
+    text = [f"# {title}", "", f"Protocol: {protocol}.", ""]
+    table: dict[str, Any] = {"title": title, "protocol": protocol, "corpora": {}}
+    for corpus, s in summaries.items():
+        n_seeds, n_folds = s.uar.shape
+        wa, uar = s.interval(s.wa), s.interval(s.uar)
+        text += [
+            f"## {corpus}",
+            "",
+            f"{n_folds} folds x {n_seeds} seeds. WA {percent(*wa)}, UAR {percent(*uar)} (mean over "
+            f"folds and half its 95 % interval); standard deviation over folds and seeds: "
+            f"WA {100 * s.wa.std():.1f}, UAR {100 * s.uar.std():.1f}.",
+            "",
+            markdown_table(
+                ["recall", *labels], [["%", *(f"{100 * r:.1f}" for r in s.recall.tolist())]]
+            ),
+            "",
+        ]
+        table["corpora"][corpus] = {
+            "wa": s.wa.tolist(),
+            "uar": s.uar.tolist(),
+            "wa_mean_and_half_interval": wa,
+            "uar_mean_and_half_interval": uar,
+            "wa_sd": s.wa.std(),
+            "uar_sd": s.uar.std(),
+            "recall": dict(zip(labels, s.recall.tolist(), strict=True)),
+            "confusion": s.confusion.tolist(),
+        }
+        plot_confusion(
+            folder / f"confusion-{corpus}.png",
+            s.confusion,
+            labels,
+            f"{title} on {corpus}, UAR {s.uar.mean():.3f}",
+        )
+        text += [f"![confusion](confusion-{corpus}.png)", ""]
+    rows = [
+        [
+            str(r["seed"]),
+            str(r["fold"]),
+            str(r["description"]),
+            "/".join(map(str, r["utterances"])),
+            f"{r['best_epoch']} of {r['epochs']}",
+            ", ".join(
+                f"{n} {100 * v['wa']:.1f}/{100 * v['uar']:.1f}" for n, v in r["test"].items()
+            ),
+        ]
+        for r in results
+    ]
+    header = ["seed", "fold", "what", "train/validation/test", "epoch", "WA/UAR"]
+    text += ["## Folds", "", markdown_table(header, rows), ""]
+    (folder / "report.md").write_text("\n".join(text), encoding="utf-8")
+    table["folds"] = [dict(r) for r in results]
+    write_json(folder / "report.json", table)

@@ -1,0 +1,73 @@
+"""Recording conditions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from training.augment import Condition, apply_condition, draw_condition
+from training.recipe import AugmentConfig, load_recipe
+
+RATE_HZ = 16000
+
+
+def test_the_neutral_condition_changes_next_to_nothing(speech):
+    x = speech[RATE_HZ : 2 * RATE_HZ]
+    same = apply_condition(x, RATE_HZ, Condition(), [], np.random.default_rng(0))
+    gain = np.dot(same, x) / np.dot(x, x)
+    np.testing.assert_allclose(same, gain * x, atol=1e-6)
+    assert abs(20 * np.log10(gain)) <= 2.0
+
+
+def test_conditions_do_what_they_say(speech):
+    x = speech[RATE_HZ : 3 * RATE_HZ]
+
+    def under(condition: Condition, noises=()) -> np.ndarray:
+        return apply_condition(x, RATE_HZ, condition, noises, np.random.default_rng(0))
+
+    def band(y: np.ndarray, low: float, high: float) -> float:
+        power = np.abs(np.fft.rfft(y)) ** 2
+        hz = np.fft.rfftfreq(len(y), 1 / RATE_HZ)
+        return power[(hz >= low) & (hz < high)].sum() / power.sum()
+
+    assert band(under(Condition(band_hz=(300.0, 3400.0))), 300, 3500) > 0.99
+    assert band(x, 300, 3500) < 0.99
+    assert len(under(Condition(speed=1.25))) == pytest.approx(len(x) / 1.25, abs=2)
+    tone = np.sin(np.arange(RATE_HZ)).astype(np.float32)
+    for which in (0, 1, 2):  # the recording, white, pink
+        noisy = under(Condition(snr_db=10.0, noise=which), [tone])
+        gain = np.dot(noisy, x) / np.dot(x, x)
+        noise = noisy - gain * x
+        snr = 10 * np.log10(np.sum((gain * x) ** 2) / np.sum(noise**2))
+        assert snr == pytest.approx(10.0, abs=1.0)
+    echo = under(Condition(reverb_s=0.4))
+    assert len(echo) == len(x)
+    assert np.corrcoef(echo, x)[0, 1] < 0.999
+    longer = under(Condition(silence_s=1.0))
+    assert len(x) < len(longer) <= len(x) + 2 * RATE_HZ
+    assert np.abs(under(Condition(gain_db=60.0))).max() == 1.0
+
+
+def test_drawn_conditions_stay_in_range():
+    config = AugmentConfig(noise_share=0.6, speed_share=0.5, speed=0.08)
+    rng = np.random.default_rng(0)
+    drawn = [draw_condition(config, 3, rng) for _ in range(400)]
+    assert {c.noise for c in drawn} == {0, 1, 2, 3, 4}
+    assert all(abs(c.speed - 1) <= config.speed for c in drawn)
+    assert 0.5 < np.mean([c.snr_db is not None for c in drawn]) < 0.7
+
+
+def test_white_only_needs_no_recordings(speech):
+    config = load_recipe("ilt_cat").augment
+    rng = np.random.default_rng(0)
+    drawn = [draw_condition(config, 0, rng) for _ in range(50)]
+    assert all(c.band_hz is None and c.reverb_s == 0.0 and c.speed == 1.0 for c in drawn)
+    assert all(c.snr_db is not None and 25.0 <= c.snr_db <= 35.0 for c in drawn)
+    x = speech[RATE_HZ : 2 * RATE_HZ]
+    noisy = apply_condition(x, RATE_HZ, drawn[0], [], rng)
+    noise = noisy - (np.dot(noisy, x) / np.dot(x, x)) * x
+    power = np.abs(np.fft.rfft(noise)) ** 2
+    half = len(power) // 2
+    assert power[:half].sum() == pytest.approx(power[half:].sum(), rel=0.1)

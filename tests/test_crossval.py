@@ -1,0 +1,357 @@
+"""``ser-train``: folds that are resumed, reports, the papers' tables, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from iemocap_tree import make_tree
+from toy_corpus import make_toy_corpus
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+
+from ser_stream.errors import ConfigError  # noqa: E402
+from training.checkpoint import Checkpoint  # noqa: E402
+from training.cli import app  # noqa: E402
+from training.crossval import RESULT, claim, jobs_of, read_utterances, run_jobs  # noqa: E402
+from training.recipe import load_book  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+TOY = "crema-d=TOY"
+FOLD = {"attention_pooling": 1}
+PAPERS = ("head_fusion", "mscnn_spu", "attention_pooling", "ilt_cat", "context_attention")
+
+TINY = """
+name = "tiny"
+labels = ["angry", "happy", "neutral", "sad"]
+model = "head_fusion"
+model_params = {{ n_head = 2, n_size = 16, n_layers = 2 }}
+frontend = "mfcc"
+frontend_params = {{ hop_length = 512 }}
+window_frames = 40
+window_hop_frames = 20
+calibrate = true
+[windows]
+draw = "crops"
+[train]
+epochs = {epochs}
+batch_size = 16
+lr = 2e-3
+[protocols.strict]
+folds = {{ kind = "speaker", n_folds = 3, validation = 0.2 }}
+seeds = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_toy_corpus(tmp_path_factory.mktemp("toy"))
+
+
+def write_recipe(folder: Path, epochs: int = 6) -> Path:
+    path = folder / "tiny.toml"
+    path.write_text(TINY.format(epochs=epochs))
+    return path
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(toy, tmp_path_factory) -> Path:
+    """A whole cross-validation from the command line: 3 folds, 2 seeds."""
+    folder = tmp_path_factory.mktemp("run")
+    result = invoke("run", write_recipe(folder), "--corpus", f"crema-d={toy}", "-o", folder / "run")
+    assert result.exit_code == 0, result.output
+    assert "3 folds x 2 seeds" in result.stdout
+    return folder / "run"
+
+
+# Cross-validation
+
+
+def test_a_run_learns_and_leaves_its_report(finished):
+    report = json.loads((finished / "report.json").read_text())
+    one = report["corpora"]["crema-d"]
+    assert np.shape(one["uar"]) == (2, 3)
+    assert np.mean(one["uar"]) > 0.5
+    # Every utterance tests once per seed.
+    assert np.sum(one["confusion"]) == 2 * 7 * 3 * 4
+    assert one["uar_sd"] == pytest.approx(np.std(one["uar"]))
+    assert set(one["recall"]) == {"angry", "happy", "neutral", "sad"}
+    text = (finished / "report.md").read_text()
+    assert "3 speaker-independent folds" in text
+    assert "standard deviation" in text
+    assert (finished / "confusion-crema-d.png").read_bytes()[:4] == b"\x89PNG"
+    tested = [s for r in report["folds"] if r["seed"] == 0 for s in r["speakers"]["test"]]
+    assert sorted(tested) == [f"crema-d/{n}" for n in range(1001, 1008)]
+    for r in report["folds"]:
+        assert not set(r["speakers"]["test"]) & set(r["speakers"]["validation"])
+        assert len(r["history"]) == r["epochs"] == 6
+
+
+def test_every_fold_leaves_a_checkpoint_and_a_learning_curve(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folders = sorted(finished.glob("seed*-fold*"))
+    assert [f.name for f in folders] == [f"seed{s}-fold{k}" for s in (0, 1) for k in (0, 1, 2)]
+    for folder in folders:
+        checkpoint = Checkpoint.load(folder)
+        assert checkpoint.training_data[0].corpus == "CREMA-D"
+        assert checkpoint.recipe.train.seed == int(folder.name[4])
+        assert checkpoint.metrics["test crema-d"]["protocol"].startswith("crema-d: fold")
+        assert len(checkpoint.examples.features) >= 3
+        assert not (folder / "last.pt").exists()
+    events = EventAccumulator(str(folders[0]))
+    events.Reload()
+    assert [e.step for e in events.Scalars("loss/train")] == [1, 2, 3, 4, 5, 6]
+    assert len(events.Scalars("UAR/chooser")) == 6
+
+
+def test_finished_folds_are_not_trained_again(finished, toy):
+    stamps = {p: p.stat().st_mtime_ns for p in finished.rglob(RESULT)}
+    assert len(stamps) == 6
+    recipe = finished.parent / "tiny.toml"
+    again = invoke("run", recipe, "--corpus", f"crema-d={toy}", "-o", finished)
+    assert again.exit_code == 0, again.output
+    assert {p: p.stat().st_mtime_ns for p in finished.rglob(RESULT)} == stamps
+
+
+def test_another_run_does_not_go_into_the_same_folder(finished, toy):
+    recipe = finished.parent / "tiny.toml"
+    result = invoke("run", recipe, "--corpus", f"crema-d={toy}", "-o", finished, "--epochs", "7")
+    assert isinstance(result.exception, ConfigError)
+    assert "other settings" in str(result.exception)
+
+
+def test_workers_give_what_one_process_gives(finished, toy, tmp_path):
+    result = invoke(
+        "run", write_recipe(tmp_path), "--corpus", f"crema-d={toy}", "-o", tmp_path / "run",
+        "--seed", 0, "--fold", 0, "--fold", 1, "--jobs", 2,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    for fold in (0, 1):
+        name = f"seed0-fold{fold}/{RESULT}"
+        theirs, ours = (json.loads((f / name).read_text()) for f in (tmp_path / "run", finished))
+        # Threads differ, and with them the last bits of sums.
+        assert theirs["history"][0]["loss"] == pytest.approx(ours["history"][0]["loss"], abs=0.02)
+        assert theirs["speakers"] == ours["speakers"]
+
+
+def test_a_killed_run_keeps_finished_folds_and_goes_on(toy, tmp_path):
+    recipe = write_recipe(tmp_path, epochs=40)
+    command = [
+        sys.executable, "-m", "training.cli", "run", str(recipe), "--corpus", f"crema-d={toy}",
+        "-o", str(tmp_path / "run"), "--seeds", "1", "--device", "cpu",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stderr=log, stdout=log)
+        first, second = (tmp_path / "run" / f"seed0-fold{k}" for k in (0, 1))
+        deadline = time.monotonic() + 120
+        while not ((first / RESULT).exists() and (second / "last.pt").exists()):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (second / RESULT).exists()
+    done = (first / RESULT).stat().st_mtime_ns
+    left = torch.load(second / "last.pt", weights_only=True)["history"]
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert (first / RESULT).stat().st_mtime_ns == done
+    history = json.loads((second / RESULT).read_text())["history"]
+    assert len(history) == 40
+    assert [h["loss"] for h in history[: len(left)]] == [round(e["loss"], 4) for e in left]
+    epochs = [line for line in again.stderr.splitlines() if "seed0-fold1: epoch" in line]
+    assert len(epochs) == 40 - len(left)
+
+
+def test_torchrun_shares_the_batches(toy, tmp_path):
+    recipe = write_recipe(tmp_path, epochs=2)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+        "29517", "-m", "training.cli", "run", str(recipe), "--corpus", f"crema-d={toy}",
+        "-o", str(tmp_path / "run"), "--seed", "0", "--fold", "0", "--device", "cpu",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "seed0-fold0" / RESULT).read_text())
+    assert len(result["history"]) == 2
+    assert (tmp_path / "run" / "report.md").exists()
+    # One process reports.
+    assert done.stdout.count("tiny on crema-d") == 1
+
+
+def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
+    result = invoke(
+        "run", finished.parent / "tiny.toml", "--corpus", f"crema-d={toy}", "-o", tmp_path / "re",
+        "--seed", 0, "--fold", 0, "--refit", finished / "seed0-fold0", "--epochs", 2,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (report,) = json.loads((tmp_path / "re" / "report.json").read_text())["folds"]
+    before = json.loads((finished / "seed0-fold0" / RESULT).read_text())
+    train, validation, test = before["utterances"]
+    assert report["utterances"] == [train + validation, 0, test]
+    assert report["temperature"] == before["temperature"] != 1.0
+    assert report["best_epoch"] == 2
+
+
+def test_the_paper_protocol_mixes_speakers_and_says_so(toy, tmp_path):
+    result = invoke(
+        "run", "head_fusion/layers-1", "--protocol", "paper", "--corpus", f"crema-d={toy}",
+        "--labels", "angry,happy,neutral,sad", "--part", "full", "--seeds", 1, "--fold", 0,
+        "--epochs", 1, "-o", tmp_path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "RANDOM 5 folds, speakers are in train and test: flatters" in result.stdout
+    assert "EPOCH CHOSEN ON THE TEST FOLD" in result.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "flatters" in report["protocol"]
+    assert report["folds"][0]["test"]["crema-d"]["left_out"] > 0  # clips under 2 s
+
+
+# The papers' tables
+
+
+@pytest.fixture(scope="module")
+def iemocap(tmp_path_factory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("iemocap"), utterances_per_cell=1).folder
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_reproduce_runs_every_row_of_every_paper(paper, iemocap, tmp_path, monkeypatch):
+    book = load_book(paper)
+    # All rows of the tables; of the figures' sweeps, which only repeat a network, one.
+    rows, seen = [], set()
+    for row in book.rows:
+        if not row.table.startswith("Fig") or row.table not in seen:
+            rows.append(row)
+        seen.add(row.table)
+    small = {"train": {"epochs": 1}}
+    if paper == "attention_pooling":
+        # 80 000 values a window: a few will do.
+        small["windows"] = {"train_hop_frames": 400}
+        small["window_hop_frames"] = 400
+    # A speaker of the little tree who speaks for 2 s at least, where shorter clips are dropped.
+    fold = FOLD.get(paper, 0)
+    monkeypatch.setattr(
+        "training.cli.load_book",
+        lambda name: type(book)(merged_table(book.table, small), book.variants, book.protocols,
+                                tuple(rows)),
+    )  # fmt: skip
+    result = invoke(
+        "reproduce", paper, "--iemocap", iemocap, "-o", tmp_path, "--seeds", 1, "--fold", fold,
+        "--epochs", 1, "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    table = (tmp_path / "reproduction.md").read_text()
+    assert table in result.stdout
+    lines = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    assert len(lines) == len(rows)
+    for row, line in zip(rows, lines, strict=True):
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        assert cells[:3] == [row.table, row.row, row.part or "full"]
+        assert cells[3] == ("" if row.wa != row.wa else f"{row.wa:.2f}")
+        assert 0.0 <= float(cells[4]) <= 100.0
+        assert 0.0 <= float(cells[6]) <= 100.0
+
+
+def merged_table(table, changes):
+    from training.recipe import merged
+
+    return merged(table, changes)
+
+
+# The command
+
+
+def test_list_names_recipes_variants_and_tables():
+    result = invoke("list")
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    for name in (*PAPERS, "default"):
+        assert any(line.startswith(f"{name}:") for line in lines)
+    assert "ilt_cat/ilt-trainable-pe" in lines
+    rows = invoke("list", "--rows").stdout
+    assert "Table IV, 1 convolutional layer (improvised): WA 63.94, UA 60.14" in rows
+
+
+def test_folds_that_do_not_exist_are_told(toy, tmp_path):
+    result = invoke(
+        "run", write_recipe(tmp_path), "--corpus", f"crema-d={toy}", "-o", tmp_path / "run",
+        "--fold", 3,
+    )  # fmt: skip
+    assert "the protocol has folds 0 to 2" in str(result.exception)
+
+
+def test_jobs_yield_finished_results_first(finished, toy):
+    from training.crossval import Run, select
+
+    book = load_book(finished.parent / "tiny.toml")
+    recipe = book.recipe()
+    utterances = select(read_utterances([f"crema-d={toy}"]), recipe)
+    run = Run(
+        recipe, book.protocol("strict"), "strict", utterances, (), finished / "cache", finished
+    )
+    claim(run)
+    jobs = jobs_of(run, [0], [2, 0])
+    assert [job.fold for job, _ in run_jobs(jobs)] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "default"], "name a corpus"),
+        (
+            ["run", "default", "--corpus", TOY, "--device", "tpu"],
+            "want auto, cpu or cuda",
+        ),
+        (["run", "nonsense"], "recipe nonsense"),
+        (["run", "default", "--corpus", "crema-d"], "want NAME=FOLDER"),
+        (
+            ["run", "head_fusion", "--corpus", TOY, "--protocol", "x"],
+            "known: paper, strict",
+        ),
+        (
+            [
+                "run",
+                "head_fusion",
+                "--corpus",
+                "crema-d=TOY",
+                "--protocol",
+                "paper",
+                "--part",
+                "full",
+            ],
+            "no utterance is excited",
+        ),
+        (["reproduce", "default", "--iemocap", "TOY"], "reproduces no paper"),
+        (["evaluate", "--corpus", "emodb=missing"], "no folder missing"),
+    ],
+)
+def test_wrong_commands_are_one_line(arguments, message, toy, tmp_path, capsys, monkeypatch):
+    from training.cli import main
+
+    arguments = [a.replace("TOY", str(toy)) for a in arguments]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ser-train", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1

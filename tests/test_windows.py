@@ -1,0 +1,247 @@
+"""Features and windows of training are those of the runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_corpus import make_toy_corpus
+
+pytest.importorskip("torch")
+
+from ser_stream.frontend import FrontEnd, make_extractor
+from ser_stream.normalizer import Normalizer
+from training.corpora import CorpusError, Utterance, read_corpus
+from training.dataset import FeatureStore, build_features, load_audio
+from training.recipe import WindowsConfig, load_recipe
+from training.windows import Place, Presenter, frames_per_s, training_statistics
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_toy_corpus(tmp_path_factory.mktemp("toy"), speakers=3, takes=2)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    full = load_recipe("default")
+    return replace(full, augment=replace(full.augment, variants=1))
+
+
+# Features
+
+
+def test_cached_features_are_the_computed_ones(toy, recipe, tmp_path):
+    utterances = read_corpus("crema-d", toy)[:6]
+    noises = [utterances[0].path]
+    told = []
+    first = build_features(
+        utterances, recipe, noises, tmp_path, lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (6, 6)
+    told.clear()
+    again = build_features(
+        utterances, recipe, noises, tmp_path, lambda done, total: told.append((done, total))
+    )
+    assert told == []
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    for u, utterance in enumerate(utterances):
+        want = extractor(load_audio(utterance.path, 16000))
+        np.testing.assert_array_equal(first[u, 0].features, want.features)
+        np.testing.assert_array_equal(first[u, 0].level_db, want.level_db)
+        np.testing.assert_array_equal(first[u, 0].periodicity, want.periodicity)
+        assert len(first[u, 1]) > 0
+        for v in range(2):
+            np.testing.assert_array_equal(first[u, v].features, again[u, v].features)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_cache_is_keyed_by_parameters_and_not_by_folds_seeds_or_models(toy, recipe, tmp_path):
+    utterances = read_corpus("crema-d", toy)[:4]
+    clean = replace(recipe, augment=replace(recipe.augment, variants=0))
+    build_features(utterances, clean, [], tmp_path)
+    seeded = replace(clean, train=replace(clean.train, seed=5), model="mscnn_spu")
+    build_features(utterances, seeded, [], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    other = replace(clean, frontend_params={**clean.frontend_params, "f_max_hz": 4000.0})
+    build_features(utterances, other, [], tmp_path)
+    build_features(utterances[:3], clean, [], tmp_path)
+    build_features(utterances, recipe, [], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_speaker_s_conditions_do_not_depend_on_the_others(toy, recipe, tmp_path):
+    everybody = read_corpus("crema-d", toy)
+    last = [u for u in everybody if u.speaker == everybody[-1].speaker]
+    whole = build_features(everybody, recipe, [], tmp_path)
+    alone = build_features(last, recipe, [], tmp_path)
+    at = everybody.index(last[0])
+    np.testing.assert_array_equal(whole[at, 1].features, alone[0, 1].features)
+
+
+def test_spans_are_read_as_spans(demo_path, speech, recipe, tmp_path):
+    got = load_audio(demo_path, 16000, 1.5, 2.25)
+    np.testing.assert_array_equal(got, speech[24000:36000])
+    np.testing.assert_array_equal(load_audio(demo_path, 16000, 30.0), speech[480000:])
+    with pytest.raises(CorpusError, match="no samples at 99"):
+        load_audio(demo_path, 16000, 99.0)
+    spans = [
+        Utterance(demo_path, "manifest", "manifest/a", "sad", start_s=s, end_s=s + 1.0)
+        for s in (1.0, 2.0)
+    ]
+    store = build_features(spans, recipe, [], tmp_path)
+    assert not np.array_equal(store[0, 0].features, store[1, 0].features)
+    assert not np.array_equal(store[0, 1].features, store[1, 1].features)
+
+
+# Windows
+
+
+def test_a_window_is_what_the_front_end_gives(toy, recipe, tmp_path):
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    statistics = training_statistics(utterances, store, recipe)
+    presenter = Presenter(recipe, store, statistics)
+    i = int(np.argmax([len(store[k, 0]) for k in range(len(utterances))]))
+    presenter.normalizer.reset()
+    moments = presenter.normalizer.accept(store[i, 0])
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    live = FrontEnd(
+        extractor,
+        Normalizer(statistics, recipe.normalizer, frames_per_s(recipe)),
+        capacity=500,
+        max_samples=1000,
+    )
+    samples = load_audio(utterances[i].path, 16000)
+    for k in range(0, len(samples), 1000):
+        live.accept(samples[k : k + 1000])
+    last = live.frames_ready - recipe.window_frames
+    assert last > 1
+    for first in (0, last // 2, last):
+        place = Place(i, 0, first, moments[first + recipe.window_frames - 1])
+        got = presenter.present([place]).features[0]
+        np.testing.assert_allclose(got, live.window(first, recipe.window_frames), atol=1e-4)
+
+
+def test_crops_and_segments_and_utterances(toy, recipe, tmp_path):
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    statistics = training_statistics(utterances, store, recipe)
+    rng = np.random.default_rng(0)
+
+    def places(**changes) -> list[Place]:
+        changed = replace(recipe, windows=WindowsConfig(**changes))
+        return Presenter(changed, store, statistics).train_places(utterances, rng)
+
+    n, length = len(utterances), recipe.window_frames
+    crops = places(draw="crops", crops=3)
+    assert sorted(p.utterance for p in crops) == sorted(3 * list(range(n)))
+    assert {p.variant for p in crops} <= {0, 1}
+    for p in crops:
+        assert p.first <= max(0, len(store[p.utterance, p.variant]) - length)
+    segments = places(draw="segments", train_hop_frames=8)
+    for i in range(n):
+        mine = sorted(p.first for p in segments if p.utterance == i)
+        variant = next(p.variant for p in segments if p.utterance == i)
+        room = max(1, len(store[i, variant]) - length + 1)
+        assert mine == list(range(0, room, 8))
+    assert [p.first for p in places(draw="utterance")] == [0] * n
+    dropped = places(draw="segments", train_hop_frames=8, short="drop")
+    kept = {p.utterance for p in dropped}
+    assert 0 < len(kept) < n
+    assert all(len(store[p.utterance, p.variant]) >= length for p in dropped)
+
+
+def test_tests_hear_every_clip_cleanly_in_a_fixed_order(toy, recipe, tmp_path):
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    presenter = Presenter(recipe, store, training_statistics(utterances, store, recipe))
+    first, again = presenter.test_places(utterances), presenter.test_places(utterances)
+    assert [(p.utterance, p.first) for p in first] == [(p.utterance, p.first) for p in again]
+    assert {p.utterance for p in first} == set(range(len(utterances)))
+    assert {p.variant for p in first} == {0}
+    alone = presenter.test_places(utterances, alone=True)
+    # Alone, nobody's second clip knows anything of the first.
+    assert sum(p.moments[0] for p in alone) < sum(p.moments[0] for p in first)
+
+
+@pytest.mark.parametrize("short", ["repeat", "silence", "zero"])
+def test_short_utterances_are_presented_as_told(toy, tmp_path, short):
+    base = load_recipe("mscnn_spu", "paper")
+    masked = short != "repeat"
+    recipe = replace(base, windows=WindowsConfig(draw="utterance", short=short, masked=masked))
+    utterances = read_corpus("crema-d", toy)[:4]
+    store = build_features(utterances, recipe, [], tmp_path)
+    statistics = training_statistics(utterances, store, recipe)
+    presenter = Presenter(recipe, store, statistics)
+    places = presenter.test_places(utterances)
+    inputs = presenter.present(places)
+    assert inputs.features.shape == (4, 750, 96)
+    for x, place in zip(inputs.features, places, strict=True):
+        features = store[place.utterance, 0].features
+        n = len(features)
+        np.testing.assert_allclose(
+            x[:n], np.clip((features - statistics.mean) / statistics.std, -5, 5), atol=1e-4
+        )
+        if short == "repeat":
+            np.testing.assert_array_equal(x[n : 2 * n], x[:n])
+        elif short == "zero":
+            assert (x[n:] == 0).all()
+        else:
+            assert np.ptp(x[n:], axis=0).max() == 0.0
+            assert x[n, 0] < x[:n, 0].min()
+    if masked:
+        lengths = [len(store[p.utterance, 0]) for p in places]
+        assert inputs.extra["lengths"].tolist() == lengths
+    else:
+        assert inputs.extra == {}
+
+
+def test_an_embedding_tells_of_the_speaker_so_far(toy, tmp_path):
+    recipe = load_recipe("mscnn_spu/embedding")
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    presenter = Presenter(recipe, store, training_statistics(utterances, store, recipe))
+    places = presenter.test_places(utterances)
+    got = presenter.present(places).extra["embedding"]
+    assert got.shape == (len(places), 192)
+    assert np.isfinite(got).all()
+    speakers = np.array([utterances[p.utterance].speaker for p in places])
+    late = {s: got[np.flatnonzero(speakers == s)[-1]] for s in set(speakers)}
+    a, b, *_ = late.values()
+    assert np.abs(a - b).max() > 0.01
+
+
+# Statistics
+
+
+def test_statistics_are_those_of_the_frames_that_are_asked_for(toy, recipe, tmp_path):
+    utterances = read_corpus("crema-d", toy)[:8]
+    clean = replace(recipe, augment=replace(recipe.augment, variants=0))
+    store = build_features(utterances, clean, [], tmp_path)
+
+    def check(name: str, keep) -> None:
+        frames = [store[i, 0] for i in range(8)]
+        want = np.concatenate([f.features[keep(u, f)] for u, f in zip(utterances, frames)])  # noqa: B905
+        got = training_statistics(utterances, store, replace(clean, statistics=name))
+        np.testing.assert_allclose(got.mean, want.mean(axis=0), rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(got.std, want.std(axis=0), rtol=1e-3, atol=1e-2)
+
+    every = np.ones
+    check("all", lambda u, f: every(len(f), bool))
+    check("neutral", lambda u, f: np.full(len(f), u.emotion == "neutral"))
+    check("voiced", lambda u, f: f.periodicity >= clean.normalizer.periodicity)
+    angry = [i for i, u in enumerate(utterances) if u.emotion == "angry"]
+    few, some = [utterances[i] for i in angry], store.subset(angry)
+    with pytest.raises(ValueError, match="no neutral frame"):
+        training_statistics(few, some, replace(clean, statistics="neutral"))
+
+
+def test_front_ends_that_scale_windows_need_no_statistics():
+    recipe = load_recipe("attention_pooling")
+    got = training_statistics([], FeatureStore([]), recipe)
+    assert got.mean.shape == (400,)
+    assert (got.mean == 0).all()
+    assert (got.std == 1).all()

@@ -1,0 +1,71 @@
+"""From logits to posteriors that can be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ser_stream.bundle import calibrated_softmax
+from ser_stream.types import Float32, Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Posterior = softmax((logits + bias) / temperature)."""
+
+    temperature: float = 1.0
+    bias: tuple[float, ...] = ()
+
+
+def mean_posterior(
+    logits: Float32,
+    index: NDArray[np.int64],
+    n: int,
+    calibration: Calibration = Calibration(),
+) -> Float64:
+    """Average the window posteriors of each of ``n`` utterances, (n, classes).
+
+    Args:
+        logits: of windows, (windows, classes).
+        index: utterance of each window.
+        n: utterances; one without a window gets zeros.
+        calibration: see `Calibration`.
+    """
+    total = np.zeros((n, logits.shape[1]))
+    p = calibrated_softmax(logits, calibration.temperature, calibration.bias or 0.0)
+    np.add.at(total, index, p)
+    return total / np.maximum(np.bincount(index, minlength=n), 1)[:, None]
+
+
+def fit_calibration(logits: Float32, truth: NDArray[np.int64]) -> Calibration:
+    """Temperature and bias with the least class-balanced negative log-likelihood.
+
+    Every class weighs the same, because UAR does and because nobody knows how often a user's voice
+    is which. The biases sum to 0.
+
+    Source: Alexandari, Kundaje & Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is
+    Hard-To-Beat at Label Shift Adaptation", ICML 2020.
+    """
+    n = logits.shape[1]
+    z, y = torch.from_numpy(logits).double(), torch.from_numpy(truth)
+    weight = 1.0 / np.maximum(np.bincount(truth, minlength=n), 1)
+    # In scale = 1 / temperature and shift = bias / temperature the problem is convex.
+    scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros(n, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(z * scale + shift, y, weight=torch.from_numpy(weight))
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    temperature = 1.0 / max(float(scale.detach()), 0.05)
+    bias = (shift - shift.mean()).detach() * temperature
+    return Calibration(temperature, tuple(bias.tolist()))

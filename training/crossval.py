@@ -1,0 +1,391 @@
+"""Cross-validation: every fold and seed of a recipe, resumable, and the sums over them.
+
+A run's folder holds ``run.json`` (what is run), one folder per seed and fold, and the report. A
+fold that has its ``result.json`` is finished and never trained again; one that was interrupted goes
+on after its last epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ser_stream.errors import ConfigError
+from training.calibration import Calibration, mean_posterior
+from training.checkpoint import CHECKPOINT, Checkpoint
+from training.corpora import CREDITS, Utterance, read_corpus
+from training.dataset import FeatureStore, build_features
+from training.fit import Epoch, Trained, fit, predict
+from training.folds import Split, make_splits
+from training.launch import Launch, launch
+from training.metrics import score
+from training.recipe import Protocol, Recipe, parse_recipe
+from training.report import read_json, write_json
+from training.windows import Inputs, Presenter
+
+RESULT = "result.json"
+LAST = "last.pt"
+RUN = "run.json"
+# Windows of real audio that a checkpoint carries for the parity gate.
+N_EXAMPLES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A recipe under a protocol on some utterances.
+
+    Attributes:
+        recipe: what to train.
+        protocol: how it is judged.
+        protocol_name: "strict", "paper" or another that the recipe has.
+        utterances: of all corpora, already `select`-ed.
+        noises: recordings of background noise.
+        cache: folder of cached features.
+        folder: where everything goes.
+        device: see `training.launch.launch`.
+        precision: likewise.
+    """
+
+    recipe: Recipe
+    protocol: Protocol
+    protocol_name: str
+    utterances: tuple[Utterance, ...]
+    noises: tuple[Path, ...]
+    cache: Path
+    folder: Path
+    device: str = "auto"
+    precision: str = "auto"
+
+    def splits(self, seed: int) -> list[Split]:
+        """All folds of ``seed``; the random kinds divide anew for each."""
+        return make_splits(self.protocol.folds, self.utterances, seed)
+
+    def describe(self) -> dict[str, Any]:
+        """What has to stay the same for a run to be gone on with."""
+        counts: dict[str, int] = {}
+        for u in self.utterances:
+            counts[u.corpus] = counts.get(u.corpus, 0) + 1
+        return {
+            "recipe": self.recipe.as_dict(),
+            "protocol": self.protocol_name,
+            "folds": asdict(self.protocol.folds),
+            "choose_on": self.protocol.choose_on,
+            "utterances": counts,
+            "noises": len(self.noises),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One fold of one seed of a run.
+
+    Attributes:
+        run: see `Run`.
+        seed: of everything random.
+        fold: counted from 0.
+        refit: a finished fold's checkpoint: learn from its validation utterances too, for all
+            epochs, and take its calibration.
+    """
+
+    run: Run
+    seed: int
+    fold: int
+    refit: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where this fold's files go."""
+        return self.run.folder / f"seed{self.seed}-fold{self.fold}"
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """Result of a finished fold, else None."""
+        path = self.folder / RESULT
+        return read_json(path) if path.exists() else None
+
+
+def read_utterances(corpora: Sequence[str]) -> list[Utterance]:
+    """Read ``NAME=FOLDER`` corpora.
+
+    Raises:
+        ConfigError: an entry of another form, or none.
+        CorpusError: a corpus that cannot be read.
+    """
+    utterances: list[Utterance] = []
+    for entry in corpora:
+        name, equals, folder = entry.partition("=")
+        if not equals:
+            raise ConfigError(f"--corpus {entry}: want NAME=FOLDER")
+        utterances += read_corpus(name, Path(folder))
+    if not utterances:
+        raise ConfigError("nothing to work on; name a corpus: --corpus crema-d=FOLDER")
+    return utterances
+
+
+def select(utterances: Sequence[Utterance], recipe: Recipe) -> tuple[Utterance, ...]:
+    """Keep what the recipe is about: its part of a corpus, its labels, merged as it says.
+
+    Raises:
+        ConfigError: nothing is left, or a label has no utterance.
+    """
+    kept = []
+    for u in utterances:
+        emotion = recipe.merge.get(u.emotion, u.emotion)
+        if emotion in recipe.labels and recipe.part in ("", u.part):
+            kept.append(u if emotion == u.emotion else replace(u, emotion=emotion))
+    if missing := [n for n in recipe.labels if n not in {u.emotion for u in kept}]:
+        found = ", ".join(sorted({u.emotion for u in utterances}))
+        raise ConfigError(
+            f"recipe {recipe.name}: no utterance is {', '.join(missing)}; the corpora hold: "
+            f"{found}; see --labels"
+        )
+    return tuple(kept)
+
+
+def jobs_of(
+    run: Run, seeds: Sequence[int] | None = None, folds: Sequence[int] | None = None
+) -> list[Job]:
+    """List the folds of a run, all that the protocol asks for unless told.
+
+    Raises:
+        ConfigError: a fold that does not exist.
+    """
+    chosen = range(run.protocol.seeds) if seeds is None else seeds
+    jobs = []
+    for seed in chosen:
+        n = len(run.splits(seed))
+        for fold in range(n) if folds is None else folds:
+            if not 0 <= fold < n:
+                raise ConfigError(f"fold {fold}: the protocol has folds 0 to {n - 1}")
+            jobs.append(Job(run, seed, fold))
+    return jobs
+
+
+def claim(run: Run) -> None:
+    """Make the run's folder, or check that it is this run's.
+
+    Raises:
+        ConfigError: it holds another run, or cannot be written.
+    """
+    path = run.folder / RUN
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        described = run.describe()
+        if path.exists():
+            if not _same_run(read_json(path), described):
+                raise ConfigError(
+                    f"{run.folder} holds a run with other settings or data; name another --output"
+                )
+        else:
+            write_json(path, described)
+    except OSError as error:
+        raise ConfigError(f"{run.folder}: cannot write ({error.strerror})") from error
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    workers: int = 1,
+    on_epoch: Callable[[Job, Epoch], None] = lambda job, epoch: None,
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Train what is not finished yet, and yield every fold with its result as it gets ready.
+
+    Args:
+        jobs: folds, of one run or of several.
+        workers: processes that train at the same time, one thread each; 1 trains in this process
+            and is the only one that tells of epochs.
+        on_epoch: told of every epoch.
+    """
+    todo = []
+    for job in jobs:
+        if (result := job.result) is not None:
+            yield job, result
+        else:
+            todo.append(job)
+    if workers <= 1:
+        for job in todo:
+            yield job, train_fold(job, lambda e, job=job: on_epoch(job, e))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _one_thread) as pool:
+        futures = {pool.submit(train_fold, job): job for job in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def load_features(
+    run: Run, progress: Callable[[int, int], None] = lambda done, total: None
+) -> FeatureStore:
+    """Compute or find the features of a run's utterances."""
+    return build_features(run.utterances, run.recipe, run.noises, run.cache, progress)
+
+
+def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> dict[str, Any]:
+    """Train and test one fold; leaves checkpoint, learning curve and result in its folder."""
+    run = job.run
+    where = launch(run.device, run.precision)
+    recipe = replace(run.recipe, train=replace(run.recipe.train, seed=job.seed))
+    store = load_features(run)
+    at = {(u.path, u.start_s): i for i, u in enumerate(run.utterances)}
+    split = run.splits(job.seed)[job.fold]
+    earlier = None
+    if job.refit is not None:
+        earlier = Checkpoint.load(job.refit)
+        split = Split([*split.train, *split.validation], [], split.test, split.speaker_independent)
+
+    def frames_of(part: Sequence[Utterance]) -> FeatureStore:
+        return store.subset([at[u.path, u.start_s] for u in part])
+
+    chooser = {"validation": split.validation, "test": split.test, "none": []}[
+        run.protocol.choose_on
+    ]
+    job.folder.mkdir(parents=True, exist_ok=True)
+    leads = where.rank == 0
+    curve = _Curve(job.folder) if leads else None
+    last = job.folder / LAST
+
+    def told(epoch: Epoch, state: Callable[[], dict[str, Any]]) -> None:
+        if curve is not None:
+            part = last.with_suffix(".part")
+            torch.save(state(), part)
+            part.replace(last)
+            curve.add(epoch)
+            on_epoch(epoch)
+
+    resume = None
+    if last.exists():
+        resume = torch.load(last, map_location=where.device, weights_only=True)
+    trained = fit(
+        recipe,
+        split.train,
+        frames_of(split.train),
+        chooser,
+        frames_of(chooser),
+        where,
+        told,
+        resume,
+    )
+    if curve is None:
+        return {}
+    curve.close()
+    if earlier is not None:
+        calibration = Calibration(earlier.temperature, earlier.logit_bias)
+        trained = replace(trained, calibration=calibration)
+    result, examples = _test(job, recipe, split, frames_of(split.test), trained, where)
+    used = [*sorted({u.corpus for u in run.utterances}), *(["esc10"] if run.noises else [])]
+    Checkpoint(
+        recipe,
+        trained.net,
+        trained.statistics.mean,
+        trained.statistics.std,
+        trained.calibration.temperature,
+        trained.calibration.bias,
+        tuple(CREDITS[name] for name in used),
+        {f"test {name}": value for name, value in result["test"].items()},
+        examples,
+    ).save(job.folder / CHECKPOINT)
+    write_json(job.folder / RESULT, result)
+    last.unlink(missing_ok=True)
+    return result
+
+
+def _test(
+    job: Job,
+    recipe: Recipe,
+    split: Split,
+    store: FeatureStore,
+    trained: Trained,
+    where: Launch,
+) -> tuple[dict[str, Any], Inputs]:
+    presenter = Presenter(recipe, store, trained.statistics)
+    places = presenter.test_places(split.test)
+    if not places:
+        raise ConfigError("no test utterance is long enough for a window; lower window_frames")
+    index = np.array([p.utterance for p in places])
+    # In full precision, as the export will run.
+    exact = replace(where, precision="fp32")
+    logits = predict(trained.net.to(where.device), presenter, places, exact)
+    trained.net.cpu()
+    posterior = mean_posterior(logits, index, len(split.test), trained.calibration)
+    truth = np.array([recipe.labels.index(u.emotion) for u in split.test])
+    heard = np.zeros(len(truth), dtype=bool)
+    heard[index] = True
+    corpora = np.array([u.corpus for u in split.test])
+    test = {}
+    for name in sorted(set(corpora.tolist())):
+        keep = heard & (corpora == name)
+        one = score(truth[keep], posterior[keep].argmax(axis=1), len(recipe.labels))
+        test[name] = {
+            **one.as_dict(recipe.labels),
+            "left_out": int(((corpora == name) & ~heard).sum()),
+            "protocol": f"{name}: {split.description or f'fold {job.fold}'}; "
+            + job.run.protocol.describe(),
+        }
+    # Spread over the test fold, so that they are different windows.
+    chosen = [places[i] for i in np.linspace(0, len(places) - 1, N_EXAMPLES).astype(int)]
+    result = {
+        "recipe": recipe.name,
+        "seed": job.seed,
+        "fold": job.fold,
+        "description": split.description,
+        "test": test,
+        "epochs": len(trained.history),
+        "best_epoch": trained.best.number,
+        "temperature": trained.calibration.temperature,
+        "logit_bias": list(trained.calibration.bias),
+        "seconds": round(sum(e.seconds for e in trained.history), 1),
+        "utterances": [len(split.train), len(split.validation), len(split.test)],
+        "speakers": {
+            name: sorted({u.speaker for u in part})
+            for name, part in (("validation", split.validation), ("test", split.test))
+        },
+        "history": [
+            {"epoch": e.number, "loss": round(e.loss, 4)}
+            | ({} if np.isnan(e.uar) else {"wa": round(e.wa, 4), "uar": round(e.uar, 4)})
+            for e in trained.history
+        ],
+    }
+    return result, presenter.present(chosen)
+
+
+class _Curve:
+    """Learning curves for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def add(self, epoch: Epoch) -> None:
+        self._writer.add_scalar("loss/train", epoch.loss, epoch.number)
+        if not np.isnan(epoch.uar):
+            self._writer.add_scalar("WA/chooser", epoch.wa, epoch.number)
+            self._writer.add_scalar("UAR/chooser", epoch.uar, epoch.number)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _same_run(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    # Recipes are compared as such: one that was written before an option existed has its default.
+    try:
+        recipes_agree = parse_recipe(old["recipe"]) == parse_recipe(new["recipe"])
+    except (ConfigError, KeyError, TypeError):
+        return False
+    rest = json.loads(json.dumps({k: v for k, v in new.items() if k != "recipe"}))
+    return recipes_agree and {k: v for k, v in old.items() if k != "recipe"} == rest

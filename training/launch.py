@@ -1,0 +1,69 @@
+"""Where a run computes: device, precision, and the processes that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import torch
+
+from ser_stream.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Device and precision of this process.
+
+    Attributes:
+        device: where the network runs.
+        precision: "fp32", or "bf16" for forward passes in bfloat16 where that is safe.
+        rank: this process among ``world_size``.
+        world_size: processes that share each batch; 1 without torchrun.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "fp32"
+    rank: int = 0
+    world_size: int = 1
+
+
+def launch(device: str = "auto", precision: str = "auto") -> Launch:
+    """Read what torchrun set, if it did, and choose device and precision.
+
+    Args:
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        precision: "auto" (bf16 on a GPU that has it, else fp32), "fp32" or "bf16".
+
+    Raises:
+        ConfigError: another word, or a GPU that is not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {device}: want auto, cpu or cuda")
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ConfigError(f"--precision {precision}: want auto, fp32 or bf16")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: PyTorch finds no GPU here")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    where = torch.device("cpu")
+    if cuda:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        where = torch.device("cuda", local)
+        torch.cuda.set_device(where)
+    if world_size > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    if precision == "auto":
+        precision = "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"
+    return Launch(where, precision, rank, world_size)
+
+
+def wait_for_all() -> None:
+    """Wait until every process of torchrun is here; returns at once without it."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def finish() -> None:
+    """Leave the group that `launch` joined, if it did."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

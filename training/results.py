@@ -1,0 +1,277 @@
+"""One table of every model: trained by a plan, measured, and read against the papers' claims."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_stream.errors import ConfigError
+from training.corpora import Utterance
+from training.crossval import Job, Run, claim, jobs_of, select
+from training.metrics import Summary, summarize, t_interval
+from training.recipe import find_recipe
+from training.report import markdown_table, percent
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One row of the table.
+
+    Attributes:
+        recipe: "recipe" or "recipe/variant".
+        protocol: of the recipe.
+        folds: how many of the protocol's folds; 0 is all.
+        seeds: repetitions of each.
+        changes: to the recipe, for want of time or because the corpus asks for it.
+        note: what a reader must know.
+    """
+
+    recipe: str
+    protocol: str = "strict"
+    folds: int = 0
+    seeds: int = 1
+    changes: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the row, unique in a plan."""
+        return self.recipe if self.protocol == "strict" else f"{self.recipe} ({self.protocol})"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a paper says about two of its rows.
+
+    Attributes:
+        paper: number and section.
+        text: the claim.
+        better: key of the row that the paper finds better.
+        worse: key of the other one.
+    """
+
+    paper: str
+    text: str
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Rows in the order in which they are trained, and the claims that they can test."""
+
+    rows: tuple[PlanRow, ...]
+    claims: tuple[Claim, ...]
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        ConfigError: it cannot be read or makes no sense.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(PlanRow(**row) for row in table["rows"])
+        claims = tuple(Claim(**c) for c in table.get("claims", []))
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"plan {path}: {error}") from error
+    keys = [row.key for row in rows]
+    if len(set(keys)) != len(keys):
+        raise ConfigError(f"plan {path}: a row comes twice")
+    if unknown := {k for c in claims for k in (c.better, c.worse)} - set(keys):
+        raise ConfigError(f"plan {path}: claims about rows that are not there: {sorted(unknown)}")
+    return Plan(rows, claims)
+
+
+def plan_jobs(
+    plan: Plan, utterances: Sequence[Utterance], output: Path, cache: Path, precision: str
+) -> dict[str, tuple[PlanRow, Run, list[Job]]]:
+    """Runs and folds of every row, by key."""
+    planned = {}
+    for row in plan.rows:
+        book, variant = find_recipe(row.recipe)
+        recipe = book.recipe(variant, row.protocol, row.changes)
+        run = Run(
+            recipe,
+            book.protocol(row.protocol),
+            row.protocol,
+            select(utterances, recipe),
+            (),
+            cache,
+            output / f"{row.recipe.replace('/', '-')}-{row.protocol}",
+            "auto",
+            precision,
+        )
+        claim(run)
+        folds = list(range(row.folds)) if row.folds else None
+        planned[row.key] = (row, run, jobs_of(run, range(row.seeds), folds))
+    return planned
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a network costs.
+
+    Attributes:
+        parameters: trained values.
+        multiply_adds: per window.
+        onnx_ms: median time of one window in ONNX Runtime, one thread, as the engine runs it.
+        eager_ms: likewise in PyTorch, the network as trained.
+    """
+
+    parameters: int
+    multiply_adds: int
+    onnx_ms: float
+    eager_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A finished row."""
+
+    row: PlanRow
+    summary: Summary
+    epochs: int
+    chosen: float
+    seconds: float
+    cost: Cost | None
+
+
+def finished(
+    planned: dict[str, tuple[PlanRow, Run, list[Job]]], corpus: str
+) -> dict[str, tuple[Summary, list[dict[str, Any]]]]:
+    """Sums of the rows of which every seed has the same finished folds."""
+    done = {}
+    for key, (_, _, jobs) in planned.items():
+        results = [r for job in jobs if (r := job.result) is not None]
+        seeds = {r["seed"] for r in results}
+        # A seed that is not through would compare unlike folds.
+        common = [
+            f
+            for f in {r["fold"] for r in results}
+            if all(any(r["seed"] == s and r["fold"] == f for r in results) for s in seeds)
+        ]
+        whole = [r for r in results if r["fold"] in common]
+        if whole:
+            done[key] = (summarize(whole, corpus), whole)
+    return done
+
+
+def table_of(lines: Sequence[Line]) -> str:
+    """The table in Markdown."""
+    header = [
+        "recipe", "WA %", "UAR %", "folds x seeds x epochs", "parameters", "multiply-adds",
+        "ms ONNX", "ms PyTorch",
+    ]  # fmt: skip
+    rows = []
+    for line in lines:
+        n_seeds, n_folds = line.summary.uar.shape
+        cost = ["", "", "", ""]
+        if line.cost is not None:
+            c = line.cost
+            cost = [
+                _count(c.parameters),
+                _count(c.multiply_adds),
+                f"{c.onnx_ms:.2f}",
+                f"{c.eager_ms:.2f}",
+            ]
+        rows.append(
+            [
+                f"`{line.row.recipe}`" + ("" if line.row.protocol == "strict" else " paper"),
+                percent(*line.summary.interval(line.summary.wa)),
+                percent(*line.summary.interval(line.summary.uar)),
+                f"{n_folds} x {n_seeds} x {line.epochs}",
+                *cost,
+            ]
+        )
+    return markdown_table(header, rows)
+
+
+def _count(n: int) -> str:
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if n >= limit:
+            return f"{n / limit:.2f} {unit}"
+    return str(n)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim held against paired folds.
+
+    Attributes:
+        claim: see `Claim`.
+        difference: mean of UAR better - worse over the folds that both have.
+        half: half the width of its 95 % interval.
+        folds: how many.
+    """
+
+    claim: Claim
+    difference: float
+    half: float
+    folds: int
+
+    @property
+    def word(self) -> str:
+        """What the interval says."""
+        if np.isnan(self.half) or abs(self.difference) <= self.half:
+            return "cannot be decided"
+        return "holds" if self.difference > 0 else "does not hold: the opposite"
+
+
+def judge(plan: Plan, done: dict[str, tuple[Summary, list[dict[str, Any]]]]) -> list[Verdict]:
+    """Compare the rows of each claim fold by fold, seeds averaged."""
+    verdicts = []
+    for one in plan.claims:
+        if one.better not in done or one.worse not in done:
+            continue
+        a, b = (_by_fold(done[key][1]) for key in (one.better, one.worse))
+        folds = sorted(set(a) & set(b))
+        if folds:
+            differences = np.array([a[f] - b[f] for f in folds])
+            verdicts.append(Verdict(one, *t_interval(differences), len(folds)))
+    return verdicts
+
+
+def _by_fold(results: list[dict[str, Any]]) -> dict[int, float]:
+    values: dict[int, list[float]] = {}
+    for r in results:
+        (one,) = r["test"].values()
+        values.setdefault(r["fold"], []).append(one["uar"])
+    return {fold: float(np.mean(v)) for fold, v in values.items()}
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts in Markdown."""
+    return markdown_table(
+        ["paper", "claim", "UAR difference, points", "folds", "on this corpus"],
+        [
+            [
+                v.claim.paper,
+                v.claim.text,
+                f"{100 * v.difference:+.1f} +- {100 * v.half:.1f}",
+                str(v.folds),
+                v.word,
+            ]
+            for v in verdicts
+        ],
+    )
+
+
+def median_ms(call: Callable[[], Any], budget_s: float = 1.0) -> float:
+    """Median time of ``call`` in ms, over as many calls as fit the budget, five at least."""
+    import time
+
+    call()
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 5 or (time.perf_counter() - began < budget_s and len(times) < 300):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times))
