@@ -1,0 +1,191 @@
+"""Train every row of a plan, measure what it costs, and write docs/results.md.
+
+    python benchmarks/results.py --corpus crema-d=DIR -o runs/results --jobs 2
+
+The command can be killed and given again: finished folds are kept, an interrupted one goes on after
+its last epoch. ``--table-only`` trains nothing and writes the table of what is finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+# One thread per process: folds are trained side by side, and costs are quoted for one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# This folder holds a training.py, which is not the package.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+
+import numpy as np
+import torch
+
+from export.to_onnx import export
+from ser_stream.bundle import ModelBundle
+from training.checkpoint import CHECKPOINT, Checkpoint
+from training.crossval import load_features, read_utterances, run_jobs
+from training.models.cost import count_parameters, multiply_adds
+from training.report import write_json
+from training.results import (
+    Cost,
+    Line,
+    finished,
+    judge,
+    load_plan,
+    median_ms,
+    plan_jobs,
+    table_of,
+    verdict_table,
+)
+
+INTRODUCTION = """\
+Four classes (angry, happy, neutral, sad), intended labels, no clip left out. Protocol `strict`:
+speaker-independent folds, the epoch chosen on other speakers than those that test, 2 s windows,
+features standardised by the training speakers (no adaptation to the speaker), posteriors averaged
+over an utterance. Every figure is the mean over folds (seeds averaged) and half its 95 % interval
+(Student). A row marked `paper` uses the paper's own protocol: random splits, epoch chosen on the
+test fold, clips under 2 s dropped.
+
+Made by `python benchmarks/results.py --corpus crema-d=DIR` from `benchmarks/results.toml`;
+{finished} of {planned} folds are finished. Networks were trained in {precision} (forward passes)
+and tested in full precision. Times are medians for one window: ONNX Runtime as the engine runs it,
+and PyTorch eager, the network as trained; {machine}, all rows measured in one run."""
+
+READING = """\
+UAR of one row minus the other's, fold by fold (the same speakers), with the 95 % interval of the
+mean difference. "Holds" and "does not hold" need an interval without 0; with two folds hardly
+anything can be decided. Many comparisons are made: one in twenty would be decided by chance."""
+
+
+def measure(folder: Path) -> Cost:
+    """Export a finished fold and time one window both ways, one thread."""
+    checkpoint = Checkpoint.load(folder / CHECKPOINT)
+    path = folder / "model.onnx"
+    if not path.exists():
+        export(checkpoint, path)
+    bundle = ModelBundle.load(path)
+    examples = checkpoint.examples
+    x = np.ascontiguousarray(examples.features[:1])
+    e = examples.extra.get("embedding")
+    e = None if e is None else np.ascontiguousarray(e[:1])
+    inputs = [torch.from_numpy(x)]
+    kwargs = {} if e is None else {"embedding": torch.from_numpy(e)}
+    net = checkpoint.net.eval()
+
+    def eager() -> None:
+        with torch.inference_mode():
+            net(*inputs, **kwargs)
+
+    if e is not None:
+        inner = net
+
+        class WithEmbedding(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = inner
+
+            def forward(self, features, embedding):
+                return self.net(features, embedding=embedding)
+
+        counted = multiply_adds(WithEmbedding(), [*inputs, kwargs["embedding"]])
+    else:
+        counted = multiply_adds(net, inputs)
+    return Cost(count_parameters(net), counted, median_ms(lambda: bundle(x, e)), median_ms(eager))
+
+
+def main() -> None:
+    """Train, measure, write."""
+    parser = argparse.ArgumentParser(description="Train every row of a plan, and write the table.")
+    parser.add_argument("--corpus", action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--plan", type=Path, default=HERE / "results.toml")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/results"))
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16"])
+    parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--document", type=Path, default=HERE.parent / "docs" / "results.md")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    plan = load_plan(args.plan)
+    cache = args.cache or args.output / "cache"
+    planned = plan_jobs(plan, read_utterances(args.corpus), args.output, cache, args.precision)
+    corpus = args.corpus[0].partition("=")[0]
+    if not args.table_only:
+        jobs = [job for _, _, some in planned.values() for job in some]
+        # Each set of features once, before several processes want it.
+        for _, run, some in planned.values():
+            if any(job.result is None for job in some):
+                load_features(run)
+        began = time.monotonic()
+        for n, (job, result) in enumerate(run_jobs(jobs, args.jobs), 1):
+            one = result["test"][corpus]
+            print(
+                f"{n}/{len(jobs)} {time.monotonic() - began:6.0f} s  {job.run.folder.name} "
+                f"{job.folder.name}: WA {one['wa']:.3f} UAR {one['uar']:.3f} "
+                f"({result['seconds']:.0f} s, epoch {result['best_epoch']} of {result['epochs']})",
+                flush=True,
+            )
+
+    done = finished(planned, corpus)
+    lines = []
+    for key, (row, run, _) in planned.items():
+        if key not in done:
+            continue
+        summary, results = done[key]
+        first = run.folder / f"seed{results[0]['seed']}-fold{results[0]['fold']}"
+        print(f"measuring {key}", file=sys.stderr)
+        lines.append(
+            Line(
+                row,
+                summary,
+                run.recipe.train.epochs,
+                float(np.mean([r["best_epoch"] for r in results])),
+                float(np.mean([r["seconds"] for r in results])),
+                measure(first),
+            )
+        )
+    text = "\n".join(
+        [
+            f"# Every model on {corpus}",
+            "",
+            INTRODUCTION.format(
+                finished=sum(len(results) for _, results in done.values()),
+                planned=sum(len(some) for _, _, some in planned.values()),
+                machine=f"{platform.processor() or platform.machine()}, one thread",
+                precision=args.precision,
+            ),
+            "",
+            table_of(lines),
+            "",
+            "## What the papers claim, and what these folds say",
+            "",
+            READING,
+            "",
+            verdict_table(judge(plan, done)),
+            "",
+        ]
+    )
+    args.document.write_text(text, encoding="utf-8")
+    write_json(
+        args.document.with_suffix(".json"),
+        {
+            line.row.key: {
+                "wa": line.summary.wa.round(4).tolist(),
+                "uar": line.summary.uar.round(4).tolist(),
+                "recall": line.summary.recall.round(4).tolist(),
+                "confusion": line.summary.confusion.tolist(),
+                "epochs": line.epochs,
+                "seconds_per_fold": round(line.seconds, 1),
+            }
+            for line in lines
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
