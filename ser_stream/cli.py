@@ -243,15 +243,20 @@ def info(
     m = bundle.meta
     typer.echo(f"{m.name}  ({bundle.path}, {bundle.path.stat().st_size / 1e6:.2f} MB)")
     typer.echo(f"classes      {', '.join(m.labels)}")
-    params = ", ".join(f"{k}={v:g}" for k, v in m.frontend_params.items())
-    typer.echo(f"front end    {m.frontend} ({params})")
+    params = ", ".join(
+        f"{k}={v if isinstance(v, str) else format(v, 'g')}" for k, v in m.frontend_params.items()
+    )
+    ahead_ms = 1000 * bundle.look_ahead_samples / m.sample_rate_hz
+    typer.echo(f"front end    {m.frontend} ({params}); look-ahead {ahead_ms:.0f} ms")
     typer.echo(
         f"window       {m.window_frames} frames, {bundle.window_s:.2f} s; "
         f"hop {m.window_hop_frames} frames, {m.window_hop_frames * bundle.hop_s:.3f} s"
     )
+    running = f", prior {m.normalizer.prior_s:g} s, memory {m.normalizer.memory_s:g} s"
     typer.echo(
-        f"normaliser   {m.normalizer_state}, prior {m.normalizer.prior_s:g} s, "
-        f"memory {m.normalizer.memory_s:g} s"
+        f"normaliser   {m.normalizer_state}"
+        + (running if m.normalizer_state == "running" else "")
+        + (f"; embedding {m.embedding}" if m.embedding else "")
     )
     s = m.smoothing
     typer.echo(

@@ -276,6 +276,34 @@ def merged_table(table, changes):
     return merged(table, changes)
 
 
+def test_divisions_and_labels_can_be_told(iemocap, tmp_path):
+    result = invoke(
+        "run", "context_attention/mean", "--corpus", f"iemocap={iemocap}", "-o", tmp_path,
+        "--labels", "angry,excited,neutral,sad", "--merge", "none", "--part", "improvised",
+        "--folds", "leave-one-session-out", "--fold", 2, "--seeds", 1, "--epochs", 1,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "leave one session out" in result.stdout
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["utterances"] == {"iemocap": 10 * 4}
+    (fold,) = json.loads((tmp_path / "report.json").read_text())["folds"]
+    assert fold["speakers"]["test"] == ["iemocap/Ses03F", "iemocap/Ses03M"]
+    assert fold["speakers"]["validation"] == ["iemocap/Ses04F"]
+
+
+def test_excited_counts_as_happy_only_where_told(iemocap, tmp_path):
+    counts = {}
+    for name, told in (("merged", []), ("apart", ["--merge", "none"])):
+        result = invoke(
+            "run", "mscnn_spu/max-pool", "--corpus", f"iemocap={iemocap}", "-o", tmp_path / name,
+            "--fold", 0, "--seeds", 1, "--epochs", 1, *told,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        run = json.loads((tmp_path / name / "run.json").read_text())
+        counts[name] = run["utterances"]["iemocap"]
+    assert counts == {"merged": 10 * 2 * 5, "apart": 10 * 2 * 4}
+
+
 # The command
 
 
@@ -340,6 +368,12 @@ def test_jobs_yield_finished_results_first(finished, toy):
             "no utterance is excited",
         ),
         (["reproduce", "default", "--iemocap", "TOY"], "reproduces no paper"),
+        (["run", "head_fusion", "--corpus", TOY, "--merge", "excited"], "want NAME=OTHER"),
+        (["run", "head_fusion", "--corpus", TOY, "--folds", "by-moon"], "unknown kind of folds"),
+        (
+            ["run", "head_fusion", "--corpus", TOY, "--folds", "leave-one-session-out"],
+            "have no session",
+        ),
         (["evaluate", "--corpus", "emodb=missing"], "no folder missing"),
     ],
 )

@@ -415,6 +415,20 @@ def test_recordings_are_scored_with_any_paper(made, paper, clip, tmp_path):
         np.testing.assert_allclose(got, want.mean(axis=0), atol=1e-3)
 
 
+@pytest.mark.parametrize("paper", PAPERS)
+def test_info_tells_of_any_paper_s_model(made, paper):
+    model = made(paper)
+    result = CliRunner().invoke(app, ["info", str(model.path)])
+    assert result.exit_code == 0, result.output
+    recipe = model.checkpoint.recipe
+    extractor = ModelBundle.load(model.path).extractor
+    ahead_ms = 1000 * extractor.look_ahead * extractor.hop_length // extractor.sample_rate_hz
+    line = next(x for x in result.stdout.splitlines() if x.startswith("front end"))
+    assert line.startswith(f"front end    {recipe.frontend} (sample_rate_hz=16000, ")
+    assert line.endswith(f"look-ahead {ahead_ms} ms")
+    assert f"normaliser   {recipe.normalizer_state}" in result.stdout
+
+
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory, speech) -> Path:
     """Two checkpoints and one that was cut off."""

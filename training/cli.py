@@ -28,7 +28,7 @@ from training.crossval import (
 )
 from training.evaluate import Hearing, evaluate
 from training.fit import Epoch
-from training.folds import split_by_speaker
+from training.folds import FOLDS, split_by_speaker
 from training.launch import finish, launch, wait_for_all
 from training.metrics import Summary, summarize
 from training.recipe import (
@@ -116,6 +116,14 @@ def run(
     labels: Annotated[
         str | None, typer.Option("--labels", help="Classes instead of the recipe's, a,b,c.")
     ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", help="excited=happy counts one as the other; none merges nothing."),
+    ] = None,
+    division: Annotated[
+        str | None,
+        typer.Option("--folds", help=f"Instead of the protocol's: {', '.join(FOLDS)}."),
+    ] = None,
     noise: NoiseOption = None,
     output: OutputOption = Path("run"),
     cache: CacheOption = None,
@@ -150,10 +158,15 @@ def run(
         changes["part"] = "" if part == "full" else part
     if labels is not None:
         changes["labels"] = [name.strip() for name in labels.split(",")]
+    if merge is not None:
+        changes["merge"] = _merge(merge, book.recipe(variant, protocol).merge)
     planned = _plan(
         book, variant, protocol, changes, read_utterances(corpus), noise, output, cache, device,
         precision,
     )  # fmt: skip
+    if division is not None:
+        folds = replace(planned.protocol.folds, kind=division)
+        planned = replace(planned, protocol=replace(planned.protocol, folds=folds))
     if refit is not None:
         planned = replace(planned, protocol=replace(planned.protocol, choose_on="none"))
     chosen = [seed] if seed is not None else None if seeds is None else list(range(seeds))
@@ -209,6 +222,18 @@ def reproduce(
     text = f"# {paper} on IEMOCAP\n\n{protocol}. Percent.\n\n{markdown_table(header, lines)}\n"
     (output / "reproduction.md").write_text(text, encoding="utf-8")
     typer.echo(text)
+
+
+def _merge(told: list[str], before: dict[str, str]) -> dict[str, str]:
+    # A label that counts as itself is not merged.
+    merged = {name: name for name in before}
+    for entry in told:
+        name, equals, other = entry.partition("=")
+        if equals:
+            merged[name.strip()] = other.strip()
+        elif entry != "none":
+            raise ConfigError(f"--merge {entry}: want NAME=OTHER, or none")
+    return merged
 
 
 def _beside(row: Row, summary: Summary) -> list[str]:

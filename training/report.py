@@ -111,12 +111,18 @@ def write_report(
     for corpus, s in summaries.items():
         n_seeds, n_folds = s.uar.shape
         wa, uar = s.interval(s.wa), s.interval(s.uar)
+        figures = f"WA {percent(*wa)}, UAR {percent(*uar)}"
+        if n_folds > 1:
+            figures += " (mean over folds and half its 95 % interval)"
+        if s.uar.size > 1:
+            figures += (
+                f"; standard deviation over folds and seeds: WA {100 * s.wa.std():.1f}, "
+                f"UAR {100 * s.uar.std():.1f}"
+            )
         text += [
             f"## {corpus}",
             "",
-            f"{n_folds} folds x {n_seeds} seeds. WA {percent(*wa)}, UAR {percent(*uar)} (mean over "
-            f"folds and half its 95 % interval); standard deviation over folds and seeds: "
-            f"WA {100 * s.wa.std():.1f}, UAR {100 * s.uar.std():.1f}.",
+            f"Percent; {n_folds} folds x {n_seeds} seeds. {figures}.",
             "",
             markdown_table(
                 ["recall", *labels], [["%", *(f"{100 * r:.1f}" for r in s.recall.tolist())]]
