@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -274,6 +275,30 @@ def merged_table(table, changes):
     from training.recipe import merged
 
     return merged(table, changes)
+
+
+def test_reproduce_goes_on_where_a_row_is_impossible(iemocap, tmp_path):
+    # Of this speaker's improvised turns none is as long as a window, and no scripted one is given.
+    shutil.copytree(iemocap, tmp_path / "part")
+    for path in (tmp_path / "part").glob("Session*/dialog/EmoEvaluation/*script*"):
+        path.unlink()
+    result = invoke(
+        "reproduce", "attention_pooling", "--iemocap", tmp_path / "part", "-o", tmp_path / "out",
+        "--fold", 0, "--epochs", 1, "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 3, result.output
+    assert "as long as a window, and the recipe drops shorter ones" in result.stderr
+    text = (tmp_path / "out" / "reproduction.md").read_text()
+    assert "| Table 1 | CNN_TF_GAP | improvised | 71.35 | -- | 67.54 | -- |" in text
+    result = invoke(
+        "reproduce", "head_fusion", "--iemocap", tmp_path / "part", "-o", tmp_path / "heads",
+        "--fold", 0, "--seeds", 1, "--epochs", 1, "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 3, result.output
+    assert "no utterance is" in result.stderr
+    text = (tmp_path / "heads" / "reproduction.md").read_text()
+    assert "| Table III | scripted | scripted | 65.90 | -- | 63.92 | -- |" in text
+    assert "| Table III | improvised | improvised | 76.18 | -- |" not in text
 
 
 def test_divisions_and_labels_can_be_told(iemocap, tmp_path):

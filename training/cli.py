@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,6 +40,9 @@ from training.recipe import (
     shipped_recipes,
 )
 from training.report import markdown_table, percent, write_json, write_report
+
+# Exit code when some rows of a table could not be run.
+PARTIAL = 3
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -201,27 +205,38 @@ def reproduce(
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
     cache = output / "cache" if cache is None else cache
     runs: dict[tuple[str, str], Run] = {}
-    for row in book.rows:
-        if (row.variant, row.part) not in runs:
-            folder = output / "-".join(
-                [row.variant.replace("/", "-") or "main", row.part or "full"]
-            )
-            runs[row.variant, row.part] = _plan(
-                book, row.variant, "paper", {**changes, "part": row.part}, utterances, None,
-                folder, cache, device, precision,
-            )  # fmt: skip
+    impossible: dict[tuple[str, str], str] = {}
+    todo: list[Job] = []
     chosen = None if seeds is None else list(range(seeds))
-    todo = [job for r in runs.values() for job in jobs_of(r, chosen, fold)]
-    summaries = _cross_validate(list(runs.values()), todo, jobs)
+    for row in book.rows:
+        if (row.variant, row.part) in {*runs, *impossible}:
+            continue
+        try:
+            name = "-".join([row.variant or "main", row.part or "full"])
+            planned = _plan(
+                book, row.variant, "paper", {**changes, "part": row.part}, utterances, None,
+                output / name, cache, device, precision,
+            )  # fmt: skip
+            todo += jobs_of(planned, chosen, fold)
+            runs[row.variant, row.part] = planned
+        except ConfigError as error:
+            impossible[row.variant, row.part] = str(error)
+    failed: list[str] = list(impossible.values())
+    summaries = _cross_validate(list(runs.values()), todo, jobs, failed) if runs else {}
     lines = []
     for row in book.rows:
-        summary = summaries[runs[row.variant, row.part].folder]["iemocap"]
-        lines.append(_beside(row, summary))
+        planned = runs.get((row.variant, row.part))
+        lines.append(_beside(row, summaries[planned.folder].get("iemocap") if planned else None))
     header = ["table", "row", "part", "WA published", "WA here", "UA published", "UA here"]
     protocol = book.protocol("paper").describe()
     text = f"# {paper} on IEMOCAP\n\n{protocol}. Percent.\n\n{markdown_table(header, lines)}\n"
+    output.mkdir(parents=True, exist_ok=True)
     (output / "reproduction.md").write_text(text, encoding="utf-8")
     typer.echo(text)
+    if failed:
+        for reason in dict.fromkeys(failed):
+            typer.echo(f"left out: {reason}", err=True)
+        raise typer.Exit(PARTIAL)
 
 
 def _merge(told: list[str], before: dict[str, str]) -> dict[str, str]:
@@ -236,19 +251,13 @@ def _merge(told: list[str], before: dict[str, str]) -> dict[str, str]:
     return merged
 
 
-def _beside(row: Row, summary: Summary) -> list[str]:
-    def published(value: float) -> str:
-        return "" if value != value else f"{value:.2f}"  # noqa: PLR0124 nan differs from itself
-
-    return [
-        row.table,
-        row.row,
-        row.part or "full",
-        published(row.wa),
-        percent(*summary.interval(summary.wa)),
-        published(row.ua),
-        percent(*summary.interval(summary.uar)),
-    ]
+def _beside(row: Row, summary: Summary | None) -> list[str]:
+    wa, ua = ("" if math.isnan(v) else f"{v:.2f}" for v in (row.wa, row.ua))
+    wa_here, ua_here = "--", "--"
+    if summary is not None:
+        wa_here = percent(*summary.interval(summary.wa))
+        ua_here = percent(*summary.interval(summary.uar))
+    return [row.table, row.row, row.part or "full", wa, wa_here, ua, ua_here]
 
 
 def _plan(
@@ -280,9 +289,12 @@ def _plan(
 
 
 def _cross_validate(
-    runs: list[Run], jobs: list[Job], workers: int
+    runs: list[Run], jobs: list[Job], workers: int, failed: list[str] | None = None
 ) -> dict[Path, dict[str, Summary]]:
-    """Run what is not finished, write each run's report, and return its sums per corpus."""
+    """Run what is not finished, write each run's report, and return its sums per corpus.
+
+    Folds that cannot be trained end it, or are told of in ``failed``.
+    """
     here = launch(runs[0].device, runs[0].precision)
     if here.world_size > 1 and workers > 1:
         raise ConfigError("--jobs is for one process; torchrun has its own")
@@ -312,10 +324,12 @@ def _cross_validate(
                     err=True,
                 )
 
-        for job, result in run_jobs(jobs, workers, on_epoch):
-            if result:
+        for job, result in run_jobs(jobs, workers, on_epoch, keep_going=failed is not None):
+            if "test" in result:
                 results[job.run.folder].append(result)
                 bars.console.print(_one_line(result), highlight=False)
+            if failed is not None and "error" in result:
+                failed.append(f"{job.run.recipe.name} {job.folder.name}: {result['error']}")
             bars.advance(folds)
     finish()
     if follower:
@@ -340,7 +354,8 @@ def _one_line(result: dict[str, Any]) -> str:
     figures = ", ".join(
         f"{n} WA {v['wa']:.3f} UAR {v['uar']:.3f}" for n, v in result["test"].items()
     )
-    return f"{result['recipe']} seed {result['seed']} fold {result['fold']}: {figures}"
+    what = f"{result['recipe']} seed {result['seed']} fold {result['fold']}"
+    return f"{what}: {figures or result['error']}"
 
 
 def _figures(summary: Summary) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser_stream.errors import ConfigError
+from ser_stream.errors import ConfigError, SerStreamError
 from training.calibration import Calibration, mean_posterior
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.corpora import CREDITS, Utterance, read_corpus
@@ -194,6 +194,7 @@ def run_jobs(
     jobs: Sequence[Job],
     workers: int = 1,
     on_epoch: Callable[[Job, Epoch], None] = lambda job, epoch: None,
+    keep_going: bool = False,
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
     """Train what is not finished yet, and yield every fold with its result as it gets ready.
 
@@ -202,6 +203,10 @@ def run_jobs(
         workers: processes that train at the same time, one thread each; 1 trains in this process
             and is the only one that tells of epochs.
         on_epoch: told of every epoch.
+        keep_going: yield ``{"error": ...}`` for a fold that cannot be trained, and go on.
+
+    Raises:
+        SerStreamError: a fold cannot be trained, and ``keep_going`` is off.
     """
     todo = []
     for job in jobs:
@@ -211,17 +216,29 @@ def run_jobs(
             todo.append(job)
     if workers <= 1:
         for job in todo:
-            yield job, train_fold(job, lambda e, job=job: on_epoch(job, e))
+            yield (
+                job,
+                _result_of(lambda job=job: train_fold(job, lambda e: on_epoch(job, e)), keep_going),
+            )
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _one_thread) as pool:
         futures = {pool.submit(train_fold, job): job for job in todo}
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield futures[future], _result_of(future.result, keep_going)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _result_of(call: Callable[[], dict[str, Any]], keep_going: bool) -> dict[str, Any]:
+    try:
+        return call()
+    except SerStreamError as error:
+        if not keep_going:
+            raise
+        return {"error": str(error)}
 
 
 def _one_thread() -> None:
@@ -251,10 +268,20 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
     def frames_of(part: Sequence[Utterance]) -> FeatureStore:
         return store.subset([at[u.path, u.start_s] for u in part])
 
+    job.folder.mkdir(parents=True, exist_ok=True)
+    if not _heard(split.test, frames_of(split.test), recipe):
+        nothing = {
+            **_described(job, split),
+            "test": {},
+            "error": "no test utterance is as long as a window, and the recipe drops shorter ones",
+        }
+        if where.rank == 0:
+            write_json(job.folder / RESULT, nothing)
+        return nothing
+
     chooser = {"validation": split.validation, "test": split.test, "none": []}[
         run.protocol.choose_on
     ]
-    job.folder.mkdir(parents=True, exist_ok=True)
     leads = where.rank == 0
     curve = _Curve(job.folder) if leads else None
     last = job.folder / LAST
@@ -269,7 +296,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
 
     resume = None
     if last.exists():
-        resume = torch.load(last, map_location=where.device, weights_only=True)
+        resume = torch.load(last, map_location="cpu", weights_only=True)
     trained = fit(
         recipe,
         split.train,
@@ -314,8 +341,6 @@ def _test(
 ) -> tuple[dict[str, Any], Inputs]:
     presenter = Presenter(recipe, store, trained.statistics)
     places = presenter.test_places(split.test)
-    if not places:
-        raise ConfigError("no test utterance is long enough for a window; lower window_frames")
     index = np.array([p.utterance for p in places])
     # In full precision, as the export will run.
     exact = replace(where, precision="fp32")
@@ -329,6 +354,8 @@ def _test(
     test = {}
     for name in sorted(set(corpora.tolist())):
         keep = heard & (corpora == name)
+        if not keep.any():
+            continue
         one = score(truth[keep], posterior[keep].argmax(axis=1), len(recipe.labels))
         test[name] = {
             **one.as_dict(recipe.labels),
@@ -339,21 +366,13 @@ def _test(
     # Spread over the test fold, so that they are different windows.
     chosen = [places[i] for i in np.linspace(0, len(places) - 1, N_EXAMPLES).astype(int)]
     result = {
-        "recipe": recipe.name,
-        "seed": job.seed,
-        "fold": job.fold,
-        "description": split.description,
+        **_described(job, split),
         "test": test,
         "epochs": len(trained.history),
         "best_epoch": trained.best.number,
         "temperature": trained.calibration.temperature,
         "logit_bias": list(trained.calibration.bias),
         "seconds": round(sum(e.seconds for e in trained.history), 1),
-        "utterances": [len(split.train), len(split.validation), len(split.test)],
-        "speakers": {
-            name: sorted({u.speaker for u in part})
-            for name, part in (("validation", split.validation), ("test", split.test))
-        },
         "history": [
             {"epoch": e.number, "loss": round(e.loss, 4)}
             | ({} if np.isnan(e.uar) else {"wa": round(e.wa, 4), "uar": round(e.uar, 4)})
@@ -361,6 +380,27 @@ def _test(
         ],
     }
     return result, presenter.present(chosen)
+
+
+def _described(job: Job, split: Split) -> dict[str, Any]:
+    return {
+        "recipe": job.run.recipe.name,
+        "seed": job.seed,
+        "fold": job.fold,
+        "description": split.description,
+        "utterances": [len(split.train), len(split.validation), len(split.test)],
+        "speakers": {
+            name: sorted({u.speaker for u in part})
+            for name, part in (("validation", split.validation), ("test", split.test))
+        },
+    }
+
+
+def _heard(utterances: Sequence[Utterance], store: FeatureStore, recipe: Recipe) -> int:
+    """How many of ``utterances`` the recipe does not drop."""
+    if recipe.windows.short != "drop":
+        return len(utterances)
+    return sum(len(row[0]) >= recipe.window_frames for row in store.frames)
 
 
 class _Curve:

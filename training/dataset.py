@@ -93,8 +93,9 @@ def build_features(
     """
     frames: list[list[Frames]] = [[] for _ in utterances]
     done = 0
-    for corpus in sorted({u.corpus for u in utterances}):
-        indices = [i for i, u in enumerate(utterances) if u.corpus == corpus]
+    # Parts of a corpus by themselves: what looks at one and what looks at both share them.
+    for place in sorted({(u.corpus, u.part) for u in utterances}):
+        indices = [i for i, u in enumerate(utterances) if (u.corpus, u.part) == place]
         before = done
         rows = _corpus_features(
             [utterances[i] for i in indices],
@@ -129,7 +130,11 @@ def _corpus_features(
     }
     text = json.dumps(key, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder = cache / f"{utterances[0].corpus}-{recipe.frontend}-{digest}"
+    first = utterances[0]
+    # A user's own manifest may call its parts anything.
+    part = "".join(c for c in first.part if c.isalnum())
+    name = "-".join([first.corpus, *([part] if part else []), recipe.frontend, digest])
+    folder = cache / name
     if not folder.is_dir():
         _compute(folder, utterances, recipe, noises, progress)
         (folder / "key.json").write_text(text + "\n", encoding="utf-8")

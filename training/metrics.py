@@ -115,17 +115,18 @@ def t_interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def summarize(results: Sequence[Mapping[str, Any]], corpus: str) -> Summary:
-    """Sum up finished folds; each seed must have the same folds.
+    """Sum up the folds that every seed has.
 
     Raises:
-        ValueError: no result, or seeds with different folds.
+        ValueError: there are none.
     """
     rows = [r for r in results if corpus in r["test"]]
     seeds = sorted({r["seed"] for r in rows})
-    folds = sorted({r["fold"] for r in rows})
     table = {(r["seed"], r["fold"]): r["test"][corpus] for r in rows}
-    if not rows or len(table) != len(seeds) * len(folds):
-        raise ValueError(f"{len(table)} results for {len(seeds)} seeds and {len(folds)} folds")
+    folds = sorted(f for f in {r["fold"] for r in rows} if all((s, f) in table for s in seeds))
+    if not folds:
+        raise ValueError(f"no fold of {corpus} is finished for all of {len(seeds)} seeds")
+    table = {(s, f): table[s, f] for s in seeds for f in folds}
     confusion = np.sum([one["confusion"] for one in table.values()], axis=0)
     count = confusion.sum(axis=1)
     grid = [[table[s, f] for f in folds] for s in seeds]

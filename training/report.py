@@ -152,7 +152,7 @@ def write_report(
             str(r["fold"]),
             str(r["description"]),
             "/".join(map(str, r["utterances"])),
-            f"{r['best_epoch']} of {r['epochs']}",
+            f"{r['best_epoch']} of {r['epochs']}" if r["test"] else r["error"],
             ", ".join(
                 f"{n} {100 * v['wa']:.1f}/{100 * v['uar']:.1f}" for n, v in r["test"].items()
             ),

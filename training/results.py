@@ -149,15 +149,11 @@ def finished(
     """Sums of the rows of which every seed has the same finished folds."""
     done = {}
     for key, (_, _, jobs) in planned.items():
-        results = [r for job in jobs if (r := job.result) is not None]
+        results = [r for job in jobs if (r := job.result) is not None and r["test"]]
         seeds = {r["seed"] for r in results}
+        found = {(r["seed"], r["fold"]) for r in results}
         # A seed that is not through would compare unlike folds.
-        common = [
-            f
-            for f in {r["fold"] for r in results}
-            if all(any(r["seed"] == s and r["fold"] == f for r in results) for s in seeds)
-        ]
-        whole = [r for r in results if r["fold"] in common]
+        whole = [r for r in results if all((s, r["fold"]) in found for s in seeds)]
         if whole:
             done[key] = (summarize(whole, corpus), whole)
     return done
