@@ -71,7 +71,7 @@ def plot_confusion(
     axes.set_xticks(range(n), labels)
     axes.set_yticks(range(n), labels)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("intended by the actor")
+    axes.set_ylabel("labelled")
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, label="share of the true class")
     figure.savefig(path)
