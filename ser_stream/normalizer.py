@@ -130,7 +130,7 @@ class Normalizer:
     def accept(self, frames: Frames) -> Float64:
         """Take the next frames; return the moments after each, float64 (frames, moments_width)."""
         rows = np.zeros((len(frames), self.moments_width))
-        if not self._gathers:
+        if not (self._gathers and len(frames)):
             return rows
         voiced, self._loudest_db = voiced_frames(
             frames, self.config, self._frames_per_s, self._loudest_db
@@ -141,6 +141,13 @@ class Normalizer:
         np.subtract(frames.features, self._prior_mean, out=deviation)
         np.square(deviation, out=rows[:, 1 + width :])
         # Each row holds its frame's own evidence, and then all evidence so far.
+        if self._moments[0] + voiced.sum() <= self._memory:
+            # Nothing fades yet: a running sum.
+            rows[~voiced] = 0.0
+            rows[:1] += self._moments
+            np.cumsum(rows, axis=0, out=rows)
+            self._moments = rows[-1].copy()
+            return rows
         for row, is_voiced in zip(rows, voiced.tolist(), strict=True):
             if is_voiced:
                 keep = self._keep if self._moments[0] >= self._memory else 1.0

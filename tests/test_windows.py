@@ -49,9 +49,10 @@ def test_cached_features_are_the_computed_ones(toy, recipe, tmp_path):
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
     for u, utterance in enumerate(utterances):
         want = extractor(load_audio(utterance.path, 16000))
-        np.testing.assert_array_equal(first[u, 0].features, want.features)
-        np.testing.assert_array_equal(first[u, 0].level_db, want.level_db)
-        np.testing.assert_array_equal(first[u, 0].periodicity, want.periodicity)
+        # The last bits depend on how many threads multiply.
+        for name in ("features", "level_db", "periodicity"):
+            got = getattr(first[u, 0], name)
+            np.testing.assert_allclose(got, getattr(want, name), rtol=1e-4, atol=1e-4)
         assert len(first[u, 1]) > 0
         for v in range(2):
             np.testing.assert_array_equal(first[u, v].features, again[u, v].features)

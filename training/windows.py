@@ -175,7 +175,8 @@ class Presenter:
         if self.recipe.windows.short == "drop" and len(moments) < length:
             return []
         last = len(moments) - 1
-        return [Place(i, variant, f, moments[min(f + length - 1, last)]) for f in firsts]
+        # Copies: a view would keep the moments of all the utterance's frames.
+        return [Place(i, variant, f, moments[min(f + length - 1, last)].copy()) for f in firsts]
 
     def present(self, places: Sequence[Place]) -> Inputs:
         """Build the inputs of ``places``."""
