@@ -29,26 +29,12 @@ from ser_stream.normalizer import Normalizer
 from ser_stream.ring import RingBuffer
 from ser_stream.types import Float32, Float64
 
-
-def _build(config_type: type, extractor_type: type, name: str) -> Callable[..., Extractor]:
-    def build(params: Mapping[str, Any]) -> Extractor:
-        known = {f.name for f in fields(config_type)}
-        if unknown := set(params) - known:
-            raise ConfigError(f"front end {name}: unknown parameters {sorted(unknown)}")
-        return extractor_type(config_type(**params))
-
-    return build
-
-
 # Closed: a model file names one of these and can bring no code of its own.
-FRONT_ENDS: dict[str, Callable[[Mapping[str, Any]], Extractor]] = {
-    name: _build(config, extractor, name)
-    for name, config, extractor in (
-        ("mfcc", MfccConfig, MfccExtractor),
-        ("logmel", LogMelConfig, LogMelExtractor),
-        ("spectrogram", SpectrogramConfig, SpectrogramExtractor),
-        ("is09", LldConfig, LldExtractor),
-    )
+FRONT_ENDS: dict[str, tuple[type[Any], Callable[[Any], Extractor]]] = {
+    "mfcc": (MfccConfig, MfccExtractor),
+    "logmel": (LogMelConfig, LogMelExtractor),
+    "spectrogram": (SpectrogramConfig, SpectrogramExtractor),
+    "is09": (LldConfig, LldExtractor),
 }
 
 
@@ -58,9 +44,19 @@ def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
     Raises:
         ConfigError: the registry has no such front end, or a parameter is not one of its own.
     """
+    config = check_front_end(name, params)
+    return FRONT_ENDS[name][1](config)
+
+
+def check_front_end(name: str, params: Mapping[str, Any]) -> Any:
+    """Build the configuration of front end ``name`` and nothing else; raises like the above."""
     if name not in FRONT_ENDS:
         raise ConfigError(f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
-    return FRONT_ENDS[name](params)
+    config_type, _ = FRONT_ENDS[name]
+    known = {f.name for f in fields(config_type)}
+    if unknown := set(params) - known:
+        raise ConfigError(f"front end {name}: unknown parameters {sorted(unknown)}")
+    return config_type(**params)
 
 
 class FrontEnd:

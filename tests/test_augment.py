@@ -13,12 +13,14 @@ from training.recipe import AugmentConfig, load_recipe
 RATE_HZ = 16000
 
 
-def test_the_neutral_condition_changes_next_to_nothing(speech):
+def test_the_neutral_condition_changes_nothing(speech):
     x = speech[RATE_HZ : 2 * RATE_HZ]
     same = apply_condition(x, RATE_HZ, Condition(), [], np.random.default_rng(0))
-    gain = np.dot(same, x) / np.dot(x, x)
-    np.testing.assert_allclose(same, gain * x, atol=1e-6)
-    assert abs(20 * np.log10(gain)) <= 2.0
+    np.testing.assert_array_equal(same, x)
+    louder = apply_condition(x, RATE_HZ, Condition(gain_db=6.0), [], np.random.default_rng(0))
+    gain = np.dot(louder, x) / np.dot(x, x)
+    np.testing.assert_allclose(louder, np.clip(gain * x, -1, 1), atol=1e-6)
+    assert abs(20 * np.log10(gain) - 6.0) <= 2.0
 
 
 def test_conditions_do_what_they_say(speech):

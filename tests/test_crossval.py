@@ -134,6 +134,57 @@ def test_another_run_does_not_go_into_the_same_folder(finished, toy):
     assert "other settings" in str(result.exception)
 
 
+def test_a_later_fold_joins_the_report(toy, tmp_path):
+    recipe = write_recipe(tmp_path, epochs=1)
+    for fold in (0, 1):
+        result = invoke(
+            "run", recipe, "--corpus", f"crema-d={toy}", "-o", tmp_path / "run", "--seed", 0,
+            "--fold", fold,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [r["fold"] for r in report["folds"]] == [0, 1]
+
+
+def manifest_of(toy: Path, path: Path, swap: dict[str, str]) -> Path:
+    rows = [
+        f"{u.path},{swap.get(u.emotion, u.emotion)},{u.speaker}"
+        for u in read_utterances([f"crema-d={toy}"])
+    ]
+    path.write_text("path,emotion,speaker\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_changed_labels_are_another_run(toy, tmp_path):
+    recipe = write_recipe(tmp_path, epochs=1)
+    arguments = [
+        "run", recipe, "--corpus", f"manifest={tmp_path / 'm.csv'}", "-o", tmp_path / "run",
+        "--seed", 0, "--fold", 0,
+    ]  # fmt: skip
+    manifest_of(toy, tmp_path / "m.csv", {})
+    assert invoke(*arguments).exit_code == 0
+    assert invoke(*arguments).exit_code == 0
+    manifest_of(toy, tmp_path / "m.csv", {"angry": "happy", "happy": "angry"})
+    assert "other settings or data" in str(invoke(*arguments).exception)
+
+
+def test_a_fold_that_cannot_be_trained_does_not_take_the_others_along(toy, tmp_path):
+    # One speaker alone is ever sad: the fold that tests her has nobody to learn it from.
+    rows = []
+    for u in read_utterances([f"crema-d={toy}"]):
+        if u.emotion != "sad" or u.speaker == "crema-d/1003":
+            rows.append(f"{u.path},{u.emotion},{u.speaker}")
+    (tmp_path / "m.csv").write_text("path,emotion,speaker\n" + "\n".join(rows) + "\n")
+    result = invoke(
+        "run", write_recipe(tmp_path, epochs=1), "--corpus", f"manifest={tmp_path / 'm.csv'}",
+        "-o", tmp_path / "run", "--seeds", 1,
+    )  # fmt: skip
+    assert result.exit_code == 3, result.output
+    assert "no training utterance is sad" in result.stderr
+    folds = json.loads((tmp_path / "run" / "report.json").read_text())["folds"]
+    assert 0 < len(folds) < 3
+
+
 def test_workers_give_what_one_process_gives(finished, toy, tmp_path):
     result = invoke(
         "run", write_recipe(tmp_path), "--corpus", f"crema-d={toy}", "-o", tmp_path / "run",
@@ -178,23 +229,51 @@ def test_a_killed_run_keeps_finished_folds_and_goes_on(toy, tmp_path):
     assert len(epochs) == 40 - len(left)
 
 
+SHARED_BATCHES = """
+name = "shared"
+labels = ["angry", "happy", "neutral", "sad"]
+model = "mscnn_spu"
+model_params = { n_features = 13, n_filters = 8, n_hidden = 16, dropout = 0.0 }
+frontend = "mfcc"
+frontend_params = { hop_length = 512 }
+window_frames = 40
+window_hop_frames = 20
+[windows]
+draw = "crops"
+[train]
+epochs = 2
+batch_size = 12
+lr = 1e-3
+[protocols.strict]
+folds = { kind = "speaker", n_folds = 3, validation = 0.2 }
+"""
+
+
 def test_torchrun_shares_the_batches(toy, tmp_path):
-    recipe = write_recipe(tmp_path, epochs=2)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-        "29517", "-m", "training.cli", "run", str(recipe), "--corpus", f"crema-d={toy}",
-        "-o", str(tmp_path / "run"), "--seed", "0", "--fold", "0", "--device", "cpu",
-    ]  # fmt: skip
+    # Without batch normalisation and dropout, halves of each batch in two processes give the
+    # gradient of the whole batch in one.
+    recipe = tmp_path / "shared.toml"
+    recipe.write_text(SHARED_BATCHES)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=180
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "run" / "seed0-fold0" / RESULT).read_text())
-    assert len(result["history"]) == 2
-    assert (tmp_path / "run" / "report.md").exists()
-    # One process reports.
-    assert done.stdout.count("tiny on crema-d") == 1
+    nets = {}
+    for n in (1, 2):
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n),
+            "--master-port", str(29517 + n), "-m", "training.cli", "run", str(recipe),
+            "--corpus", f"crema-d={toy}", "-o", str(tmp_path / str(n)), "--fold", "0",
+            "--device", "cpu",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=180
+        )
+        assert done.returncode == 0, done.stderr
+        # One process reports.
+        assert done.stdout.count("shared on crema-d") == 1
+        result = json.loads((tmp_path / str(n) / "seed0-fold0" / RESULT).read_text())
+        assert result["utterances"][0] % 12 == 0  # no batch of another size
+        nets[n] = Checkpoint.load(tmp_path / str(n) / "seed0-fold0").net.state_dict()
+    for name, weight in nets[1].items():
+        torch.testing.assert_close(nets[2][name], weight, rtol=1e-3, atol=1e-4)
 
 
 def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
@@ -203,6 +282,17 @@ def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
         "--seed", 0, "--fold", 0, "--refit", finished / "seed0-fold0", "--epochs", 2,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    wrong = invoke(
+        "run", finished.parent / "tiny.toml", "--corpus", f"crema-d={toy}", "-o", tmp_path / "no",
+        "--seed", 0, "--fold", 1, "--refit", finished / "seed0-fold0",
+    )  # fmt: skip
+    assert wrong.exit_code == 1
+    assert "its calibration would have seen the test" in wrong.stderr
+    many = invoke(
+        "run", finished.parent / "tiny.toml", "--corpus", f"crema-d={toy}", "-o", tmp_path / "no",
+        "--refit", finished / "seed0-fold0",
+    )  # fmt: skip
+    assert "--refit is for one fold" in str(many.exception)
     (report,) = json.loads((tmp_path / "re" / "report.json").read_text())["folds"]
     before = json.loads((finished / "seed0-fold0" / RESULT).read_text())
     train, validation, test = before["utterances"]
@@ -234,7 +324,7 @@ def iemocap(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_reproduce_runs_every_row_of_every_paper(paper, iemocap, tmp_path, monkeypatch):
+def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, tmp_path, monkeypatch):
     book = load_book(paper)
     # All rows of the tables; of the figures' sweeps, which only repeat a network, one.
     rows, seen = [], set()
@@ -269,6 +359,7 @@ def test_reproduce_runs_every_row_of_every_paper(paper, iemocap, tmp_path, monke
         assert cells[3] == ("" if row.wa != row.wa else f"{row.wa:.2f}")
         assert 0.0 <= float(cells[4]) <= 100.0
         assert 0.0 <= float(cells[6]) <= 100.0
+        assert cells[7] == "1 x 1 x 1"
 
 
 def merged_table(table, changes):
@@ -289,15 +380,15 @@ def test_reproduce_goes_on_where_a_row_is_impossible(iemocap, tmp_path):
     assert result.exit_code == 3, result.output
     assert "as long as a window, and the recipe drops shorter ones" in result.stderr
     text = (tmp_path / "out" / "reproduction.md").read_text()
-    assert "| Table 1 | CNN_TF_GAP | improvised | 71.35 | -- | 67.54 | -- |" in text
+    assert "| Table 1 | CNN_TF_GAP | improvised | 71.35 | -- | 67.54 | -- |  |" in text
     result = invoke(
         "reproduce", "head_fusion", "--iemocap", tmp_path / "part", "-o", tmp_path / "heads",
         "--fold", 0, "--seeds", 1, "--epochs", 1, "--device", "cpu",
     )  # fmt: skip
     assert result.exit_code == 3, result.output
-    assert "no utterance is" in result.stderr
+    assert "about the scripted part of a corpus, and these have none" in result.stderr
     text = (tmp_path / "heads" / "reproduction.md").read_text()
-    assert "| Table III | scripted | scripted | 65.90 | -- | 63.92 | -- |" in text
+    assert "| Table III | scripted | scripted | 65.90 | -- | 63.92 | -- |  |" in text
     assert "| Table III | improvised | improvised | 76.18 | -- |" not in text
 
 
@@ -358,7 +449,13 @@ def test_jobs_yield_finished_results_first(finished, toy):
     recipe = book.recipe()
     utterances = select(read_utterances([f"crema-d={toy}"]), recipe)
     run = Run(
-        recipe, book.protocol("strict"), "strict", utterances, (), finished / "cache", finished
+        recipe,
+        book.protocol("strict"),
+        "strict",
+        utterances,
+        (),
+        finished.parent / "cache",
+        finished,
     )
     claim(run)
     jobs = jobs_of(run, [0], [2, 0])

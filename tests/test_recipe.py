@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -178,3 +179,14 @@ def test_wrong_recipes_are_told(tmp_path):
     path.write_text('name = "x"\n[protocols.strict]\nfolds = { kind = "by-moon" }\n')
     with pytest.raises(ConfigError, match="by-moon"):
         load_book(path)
+    text = (Path(__file__).parents[1] / "training/recipes/head_fusion.toml").read_text()
+    for old, new, message in (
+        ('model = "head_fusion"', 'model = "resnet"', "unknown model 'resnet'"),
+        ("{ n_layers = 1 }", "{ n_layers = 9 }", "n_layers"),
+        ('frontend = "mfcc"', 'frontend = "mffc"', "unknown front end 'mffc'"),
+    ):
+        path.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match=message):
+            load_book(path)
+    path.write_text(text)
+    assert load_recipe(f"{path}/layers-1").model_params["n_layers"] == 1

@@ -91,6 +91,22 @@ def test_only_folds_that_both_rows_have_are_compared():
     assert judge(plan, {"a": done["a"]}) == []
 
 
+def test_rows_with_other_folds_are_compared_by_their_means():
+    claim = Claim("-", "", "a", "b", paired=False)
+    plan = Plan((PlanRow("a"), PlanRow("b")), (claim,))
+    values = {"a": [0.80, 0.82, 0.78, 0.80, 0.80], "b": [0.70, 0.60, 0.75, 0.65, 0.70]}
+    done = {k: (None, [result(i, u) for i, u in enumerate(v)]) for k, v in values.items()}
+    (verdict,) = judge(plan, done)
+    from scipy.stats import ttest_ind
+
+    interval = ttest_ind(values["a"], values["b"], equal_var=False).confidence_interval()
+    assert verdict.difference - verdict.half == pytest.approx(interval.low)
+    assert verdict.difference + verdict.half == pytest.approx(interval.high)
+    assert verdict.word == "holds"
+    turned = {k: (None, rows[::-1]) for k, (_, rows) in done.items()}
+    assert judge(plan, turned)[0].half == pytest.approx(verdict.half)
+
+
 def test_wrong_plans_are_told(tmp_path):
     path = tmp_path / "plan.toml"
     for text, message in (
@@ -126,13 +142,15 @@ def test_the_program_writes_the_table_and_goes_on(tmp_path):
         assert done.returncode == 0, done.stderr
         text = (tmp_path / "results.md").read_text()
         assert "4 of 4 folds are finished" in " ".join(text.split())
-        row = next(line for line in text.splitlines() if "`mscnn_spu/embedding`" in line)
+        row = next(x for x in text.splitlines() if x.startswith("| `mscnn_spu/embedding`"))
         cells = [c.strip() for c in row.strip("|").split("|")]
         assert cells[3] == "2 x 1 x 1"
         assert cells[4] == "493.19 k"
         assert float(cells[6]) > 0
         assert float(cells[7]) > 0
         assert "one is better" in text
+        # What the plan changes is disclosed.
+        assert "- `head_fusion/layers-1`, `mscnn_spu/embedding`: train.epochs = 1" in text
     values = json.loads((tmp_path / "results.json").read_text())
     assert np.shape(values["head_fusion/layers-1"]["uar"]) == (1, 2)
     planned = plan_jobs(

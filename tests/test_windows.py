@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_corpus import make_toy_corpus
+import soundfile
+from toy_corpus import RATE_HZ, make_toy_corpus
 
 pytest.importorskip("torch")
 
@@ -95,6 +97,41 @@ def test_spans_are_read_as_spans(demo_path, speech, recipe, tmp_path):
     store = build_features(spans, recipe, [], tmp_path)
     assert not np.array_equal(store[0, 0].features, store[1, 0].features)
     assert not np.array_equal(store[0, 1].features, store[1, 1].features)
+
+
+def test_changed_audio_is_heard_anew(toy, recipe, tmp_path):
+    clean = replace(recipe, augment=replace(recipe.augment, variants=0))
+    utterance = read_corpus("crema-d", toy)[0]
+    path = tmp_path / "a.wav"
+    rng = np.random.default_rng(0)
+    heard = []
+    for k in range(2):
+        soundfile.write(path, 0.1 * rng.standard_normal(RATE_HZ), RATE_HZ)
+        os.utime(path, (k, k))
+        again = replace(utterance, path=path)
+        heard.append(build_features([again], clean, [], tmp_path / "cache")[0, 0].features)
+    assert not np.array_equal(heard[0], heard[1])
+
+
+def test_what_a_killed_extraction_left_is_no_obstacle(toy, recipe, tmp_path):
+    clean = replace(recipe, augment=replace(recipe.augment, variants=0))
+    utterances = read_corpus("crema-d", toy)[:2]
+    build_features(utterances, clean, [], tmp_path)
+    (folder,) = tmp_path.iterdir()
+    folder.rename(folder.with_name(f"{folder.name}.part{os.getpid()}"))
+    assert len(build_features(utterances, clean, [], tmp_path)) == 2
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+
+
+def test_validation_is_disturbed_where_the_recipe_says_so(toy, tmp_path):
+    recipe = load_recipe("ilt_cat")
+    assert recipe.augment.validation
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    presenter = Presenter(recipe, store, training_statistics(utterances, store, recipe))
+    noisy = presenter.test_places(utterances, variant=1)
+    assert {p.variant for p in noisy} == {1}
+    assert {p.utterance for p in noisy} == set(range(len(utterances)))
 
 
 # Windows

@@ -83,7 +83,10 @@ def apply_condition(
         x = x + noise * np.sqrt(speech_power / noise_power / 10 ** (condition.snr_db / 10))
     if condition.band_hz is not None:
         x = _band_limit(x, condition.band_hz, rate_hz)
-    gain = 10 ** ((condition.gain_db + rng.uniform(-2, 2)) / 20)
+    gain = 1.0
+    if condition.gain_db:
+        # Nobody keeps a distance exactly.
+        gain = 10 ** ((condition.gain_db + rng.uniform(-2, 2)) / 20)
     return np.clip(x * gain, -1.0, 1.0).astype(np.float32)
 
 

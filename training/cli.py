@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ser_stream.bundle import ModelBundle
-from ser_stream.entry import run_command
+from ser_stream.entry import EXIT_ERROR, run_command
 from ser_stream.errors import ConfigError
 from training.corpora import CORPORA, Utterance, audio_files
 from training.crossval import (
@@ -24,6 +25,7 @@ from training.crossval import (
     jobs_of,
     load_features,
     read_utterances,
+    results_of,
     run_jobs,
     select,
 )
@@ -56,7 +58,7 @@ CorpusOption = Annotated[
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")]
 CacheOption = Annotated[
     Path | None,
-    typer.Option("--cache", help="Folder of cached features; 'cache' in the output without."),
+    typer.Option("--cache", help="Folder of cached features, not the user's own."),
 ]
 NoiseOption = Annotated[
     Path | None, typer.Option("--noise", help="Folder of background noise, e.g. ESC-10.")
@@ -97,9 +99,8 @@ def list_recipes(
         if rows:
             for row in book.rows:
                 where = f"{row.table}, {row.row}" + (f" ({row.part})" if row.part else "")
-                typer.echo(
-                    f"    {where}: WA {row.wa}, UA {row.ua}: {_full_name(book, row.variant)}"
-                )
+                figures = "" if math.isnan(row.wa) else f"WA {row.wa}, UA {row.ua}: "
+                typer.echo(f"    {where}: {figures}{_full_name(book, row.variant)}")
         else:
             for variant in book.variants:
                 typer.echo(f"    {_full_name(book, variant)}")
@@ -171,15 +172,22 @@ def run(
     if division is not None:
         folds = replace(planned.protocol.folds, kind=division)
         planned = replace(planned, protocol=replace(planned.protocol, folds=folds))
+    if seed is not None and seeds is not None:
+        raise ConfigError("--seed and --seeds: give one of the two")
     if refit is not None:
-        planned = replace(planned, protocol=replace(planned.protocol, choose_on="none"))
+        chooses_none = replace(planned.protocol, choose_on="none")
+        planned = replace(planned, protocol=chooses_none, refit=refit)
     chosen = [seed] if seed is not None else None if seeds is None else list(range(seeds))
-    todo = [replace(job, refit=refit) for job in jobs_of(planned, chosen, fold)]
-    summaries = _cross_validate([planned], todo, jobs)[planned.folder]
+    todo = jobs_of(planned, chosen, fold)
+    if refit is not None and len(todo) != 1:
+        raise ConfigError("--refit is for one fold: name it with --fold, and --seed")
+    failed: list[str] = []
+    summaries = _cross_validate([planned], todo, jobs, failed)[planned.folder]
     for name, summary in summaries.items():
         typer.echo(
             f"{planned.recipe.name} on {name}, {planned.protocol.describe()}: " + _figures(summary)
         )
+    _tell_failures(failed, len(todo))
 
 
 @app.command()
@@ -203,7 +211,6 @@ def reproduce(
         raise ConfigError(f"recipe {paper} reproduces no paper")
     utterances = read_utterances([f"iemocap={iemocap}"])
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    cache = output / "cache" if cache is None else cache
     runs: dict[tuple[str, str], Run] = {}
     impossible: dict[tuple[str, str], str] = {}
     todo: list[Job] = []
@@ -226,17 +233,27 @@ def reproduce(
     lines = []
     for row in book.rows:
         planned = runs.get((row.variant, row.part))
-        lines.append(_beside(row, summaries[planned.folder].get("iemocap") if planned else None))
-    header = ["table", "row", "part", "WA published", "WA here", "UA published", "UA here"]
-    protocol = book.protocol("paper").describe()
-    text = f"# {paper} on IEMOCAP\n\n{protocol}. Percent.\n\n{markdown_table(header, lines)}\n"
+        summary = summaries[planned.folder].get("iemocap") if planned else None
+        lines.append(_beside(row, summary, planned))
+    header = [
+        "table", "row", "part", "WA published", "WA here", "UA published", "UA here",
+        "folds x seeds x epochs",
+    ]  # fmt: skip
+    text = (
+        f"# {paper} on IEMOCAP\n\n{book.protocol('paper').describe()}. Percent; mean over folds "
+        f"and half its 95 % interval.\n\n{markdown_table(header, lines)}\n"
+    )
     output.mkdir(parents=True, exist_ok=True)
     (output / "reproduction.md").write_text(text, encoding="utf-8")
     typer.echo(text)
+    _tell_failures(failed, 0)
+
+
+def _tell_failures(failed: list[str], n_jobs: int) -> None:
+    for reason in dict.fromkeys(failed):
+        typer.echo(f"error: {reason}", err=True)
     if failed:
-        for reason in dict.fromkeys(failed):
-            typer.echo(f"left out: {reason}", err=True)
-        raise typer.Exit(PARTIAL)
+        raise typer.Exit(EXIT_ERROR if len(failed) == n_jobs else PARTIAL)
 
 
 def _merge(told: list[str], before: dict[str, str]) -> dict[str, str]:
@@ -251,13 +268,15 @@ def _merge(told: list[str], before: dict[str, str]) -> dict[str, str]:
     return merged
 
 
-def _beside(row: Row, summary: Summary | None) -> list[str]:
+def _beside(row: Row, summary: Summary | None, run: Run | None) -> list[str]:
     wa, ua = ("" if math.isnan(v) else f"{v:.2f}" for v in (row.wa, row.ua))
-    wa_here, ua_here = "--", "--"
-    if summary is not None:
+    wa_here, ua_here, behind = "--", "--", ""
+    if summary is not None and run is not None:
+        n_seeds, n_folds = summary.uar.shape
+        behind = f"{n_folds} x {n_seeds} x {run.recipe.train.epochs}"
         wa_here = percent(*summary.interval(summary.wa))
         ua_here = percent(*summary.interval(summary.uar))
-    return [row.table, row.row, row.part or "full", wa, wa_here, ua, ua_here]
+    return [row.table, row.row, row.part or "full", wa, wa_here, ua, ua_here, behind]
 
 
 def _plan(
@@ -273,15 +292,16 @@ def _plan(
     precision: str,
 ) -> Run:
     recipe = book.recipe(variant, protocol, changes)
-    if noise is not None and not noise.is_dir():
-        raise ConfigError(f"--noise {noise}: no such folder")
+    noises = audio_files(noise) if noise is not None and noise.is_dir() else []
+    if noise is not None and not noises:
+        raise ConfigError(f"--noise {noise}: no audio there")
     return Run(
         recipe,
         book.protocol(protocol),
         protocol,
         select(utterances, recipe),
-        tuple(audio_files(noise)) if noise is not None else (),
-        output / "cache" if cache is None else cache,
+        tuple(noises),
+        cache_folder() if cache is None else cache,
         output,
         device,
         precision,
@@ -289,11 +309,11 @@ def _plan(
 
 
 def _cross_validate(
-    runs: list[Run], jobs: list[Job], workers: int, failed: list[str] | None = None
+    runs: list[Run], jobs: list[Job], workers: int, failed: list[str]
 ) -> dict[Path, dict[str, Summary]]:
     """Run what is not finished, write each run's report, and return its sums per corpus.
 
-    Folds that cannot be trained end it, or are told of in ``failed``.
+    The reasons of folds that cannot be trained are appended to ``failed``.
     """
     here = launch(runs[0].device, runs[0].precision)
     if here.world_size > 1 and workers > 1:
@@ -302,7 +322,6 @@ def _cross_validate(
     if not follower:
         for one in runs:
             claim(one)
-    results: dict[Path, list[dict[str, Any]]] = {one.folder: [] for one in runs}
     with _bars(hidden=follower) as bars:
         if not follower:
             for one in runs:
@@ -324,11 +343,10 @@ def _cross_validate(
                     err=True,
                 )
 
-        for job, result in run_jobs(jobs, workers, on_epoch, keep_going=failed is not None):
+        for job, result in run_jobs(jobs, workers, on_epoch, keep_going=True):
             if "test" in result:
-                results[job.run.folder].append(result)
                 bars.console.print(_one_line(result), highlight=False)
-            if failed is not None and "error" in result:
+            if "error" in result:
                 failed.append(f"{job.run.recipe.name} {job.folder.name}: {result['error']}")
             bars.advance(folds)
     finish()
@@ -336,9 +354,15 @@ def _cross_validate(
         raise typer.Exit
     summaries = {}
     for one in runs:
-        done = sorted(results[one.folder], key=lambda r: (r["seed"], r["fold"]))
-        corpora = sorted({name for r in done for name in r["test"]})
-        summaries[one.folder] = {name: summarize(done, name) for name in corpora}
+        # Folds that earlier commands finished belong to the run as well.
+        done = results_of(one)
+        sums = {}
+        for name in sorted({name for r in done for name in r["test"]}):
+            try:
+                sums[name] = summarize(done, name)
+            except ValueError as error:
+                failed.append(str(error))
+        summaries[one.folder] = sums
         write_report(
             one.folder,
             f"{one.recipe.name}, protocol {one.protocol_name}",
@@ -377,6 +401,9 @@ def evaluate_command(
     part: Annotated[
         str, typer.Option("--part", help="test, validation, train or all of the speakers.")
     ] = "test",
+    fold: Annotated[
+        int, typer.Option("--fold", min=0, max=4, help="The fold that the model was trained on.")
+    ] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file.")] = None,
 ) -> None:
     """Measure a bundle through the shipped runtime, cold, each clip alone, and running."""
@@ -384,10 +411,7 @@ def evaluate_command(
     results: dict[str, Any] = {}
     for entry in corpus:
         name, _, _ = entry.partition("=")
-        utterances = [u for u in read_utterances([entry]) if u.emotion in bundle.meta.labels]
-        chosen = utterances if part == "all" else getattr(split_by_speaker(utterances), part, None)
-        if not chosen:
-            raise ConfigError(f"--part {part}: want test, validation, train or all")
+        chosen = _part(_as_trained(read_utterances([entry]), bundle), part, fold, bundle)
         for hearing in Hearing:
             with _bars() as bars:
                 task = bars.add_task(f"{name}, {hearing}", total=len(chosen))
@@ -401,6 +425,42 @@ def evaluate_command(
             )
     if output is not None:
         write_json(output, results)
+
+
+def _as_trained(utterances: list[Utterance], bundle: ModelBundle) -> list[Utterance]:
+    """Utterances of the bundle's classes, emotions merged as its recipe merges them."""
+    merge = bundle.meta.recipe.get("merge", {})
+    renamed = [replace(u, emotion=merge.get(u.emotion, u.emotion)) for u in utterances]
+    return [u for u in renamed if u.emotion in bundle.meta.labels]
+
+
+def _part(
+    utterances: list[Utterance], part: str, fold: int, bundle: ModelBundle
+) -> list[Utterance]:
+    if part == "all":
+        return utterances
+    if part not in ("train", "validation", "test"):
+        raise ConfigError(f"--part {part}: want test, validation, train or all")
+    chosen: list[Utterance] = getattr(split_by_speaker(utterances, fold), part)
+    # A model that tells whom it was tested on may have been trained on another fold.
+    told = {s for m in bundle.meta.metrics.values() for s in m.get("speakers", ())}
+    here = {u.speaker for u in chosen} & {u.speaker for u in utterances}
+    corpora = {s.partition("/")[0] for s in told}
+    mine = {s for s in here if s.partition("/")[0] in corpora}
+    if part == "test" and mine - told:
+        raise ConfigError(
+            f"{bundle.meta.name} was not tested on {', '.join(sorted(mine - told))}, so it may "
+            f"have learnt from them; it was on {', '.join(sorted(told))}: see --fold"
+        )
+    return chosen
+
+
+def cache_folder() -> Path:
+    """Where features are kept: $SER_STREAM_CACHE, or the user's cache folder."""
+    if told := os.environ.get("SER_STREAM_CACHE"):
+        return Path(told)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "ser-stream" / "features"
 
 
 @contextmanager

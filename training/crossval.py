@@ -7,6 +7,7 @@ on after its last epoch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,8 @@ class Run:
         folder: where everything goes.
         device: see `training.launch.launch`.
         precision: likewise.
+        refit: a finished fold's folder: learn from its validation utterances too, for all epochs,
+            and take its calibration.
     """
 
     recipe: Recipe
@@ -63,6 +66,7 @@ class Run:
     folder: Path
     device: str = "auto"
     precision: str = "auto"
+    refit: Path | None = None
 
     def splits(self, seed: int) -> list[Split]:
         """All folds of ``seed``; the random kinds divide anew for each."""
@@ -73,13 +77,17 @@ class Run:
         counts: dict[str, int] = {}
         for u in self.utterances:
             counts[u.corpus] = counts.get(u.corpus, 0) + 1
+        rows = sorted((u.path.name, u.start_s, u.speaker, u.emotion) for u in self.utterances)
         return {
             "recipe": self.recipe.as_dict(),
             "protocol": self.protocol_name,
             "folds": asdict(self.protocol.folds),
             "choose_on": self.protocol.choose_on,
             "utterances": counts,
+            "data": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16],
             "noises": len(self.noises),
+            "precision": launch(self.device, self.precision).precision,
+            "refit": None if self.refit is None else str(self.refit.resolve()),
         }
 
 
@@ -91,14 +99,11 @@ class Job:
         run: see `Run`.
         seed: of everything random.
         fold: counted from 0.
-        refit: a finished fold's checkpoint: learn from its validation utterances too, for all
-            epochs, and take its calibration.
     """
 
     run: Run
     seed: int
     fold: int
-    refit: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -142,10 +147,16 @@ def select(utterances: Sequence[Utterance], recipe: Recipe) -> tuple[Utterance, 
         if emotion in recipe.labels and recipe.part in ("", u.part):
             kept.append(u if emotion == u.emotion else replace(u, emotion=emotion))
     if missing := [n for n in recipe.labels if n not in {u.emotion for u in kept}]:
-        found = ", ".join(sorted({u.emotion for u in utterances}))
+        of_part = [u for u in utterances if recipe.part in ("", u.part)]
+        if not of_part:
+            raise ConfigError(
+                f"recipe {recipe.name} is about the {recipe.part} part of a corpus, and these have "
+                "none; see --part full"
+            )
+        found = ", ".join(sorted({u.emotion for u in of_part}))
         raise ConfigError(
-            f"recipe {recipe.name}: no utterance is {', '.join(missing)}; the corpora hold: "
-            f"{found}; see --labels"
+            f"recipe {recipe.name}: no utterance is {', '.join(missing)}; there are: {found}; "
+            "see --labels and --merge"
         )
     return tuple(kept)
 
@@ -167,6 +178,12 @@ def jobs_of(
                 raise ConfigError(f"fold {fold}: the protocol has folds 0 to {n - 1}")
             jobs.append(Job(run, seed, fold))
     return jobs
+
+
+def results_of(run: Run) -> list[dict[str, Any]]:
+    """Results of all finished folds in a run's folder, by seed and fold."""
+    found = [read_json(path) for path in run.folder.glob(f"seed*-fold*/{RESULT}")]
+    return sorted(found, key=lambda r: (r["seed"], r["fold"]))
 
 
 def claim(run: Run) -> None:
@@ -261,8 +278,9 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
     at = {(u.path, u.start_s): i for i, u in enumerate(run.utterances)}
     split = run.splits(job.seed)[job.fold]
     earlier = None
-    if job.refit is not None:
-        earlier = Checkpoint.load(job.refit)
+    if run.refit is not None:
+        earlier = Checkpoint.load(run.refit)
+        _check_refit(earlier, recipe, split, run.refit)
         split = Split([*split.train, *split.validation], [], split.test, split.speaker_independent)
 
     def frames_of(part: Sequence[Utterance]) -> FeatureStore:
@@ -360,6 +378,7 @@ def _test(
         test[name] = {
             **one.as_dict(recipe.labels),
             "left_out": int(((corpora == name) & ~heard).sum()),
+            "speakers": sorted({u.speaker for u in split.test if u.corpus == name}),
             "protocol": f"{name}: {split.description or f'fold {job.fold}'}; "
             + job.run.protocol.describe(),
         }
@@ -394,6 +413,16 @@ def _described(job: Job, split: Split) -> dict[str, Any]:
             for name, part in (("validation", split.validation), ("test", split.test))
         },
     }
+
+
+def _check_refit(earlier: Checkpoint, recipe: Recipe, split: Split, path: Path) -> None:
+    tested = sorted({u.speaker for u in split.test})
+    theirs = sorted({s for value in earlier.metrics.values() for s in value["speakers"]})
+    if earlier.recipe.labels != recipe.labels or theirs != tested:
+        raise ConfigError(
+            f"--refit {path}: it is no run of these classes that tested on {', '.join(tested)}; "
+            "its calibration would have seen the test"
+        )
 
 
 def _heard(utterances: Sequence[Utterance], store: FeatureStore, recipe: Recipe) -> int:

@@ -31,7 +31,7 @@ from training.augment import Condition, apply_condition, draw_condition
 from training.corpora import CorpusError, Utterance
 from training.recipe import Recipe
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _corpus_features(
     key = {
         "version": CACHE_VERSION,
         "utterances": [
-            (u.path.name, u.path.stat().st_size, u.speaker, u.start_s, u.end_s) for u in utterances
+            (u.path.name, *_stamp(u.path), u.speaker, u.start_s, u.end_s) for u in utterances
         ],
         "frontend": recipe.frontend,
         "frontend_params": recipe.frontend_params,
@@ -156,8 +156,11 @@ def _compute(
         (u, [conditions[u.speaker, v] for v in range(recipe.augment.variants)]) for u in utterances
     ]
     part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    # What a killed process with this number left behind.
+    shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    context = multiprocessing.get_context("fork")
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     try:
         lengths: list[int] = []
         with (
@@ -181,6 +184,11 @@ def _compute(
             part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _load(folder: Path, variants: int) -> list[list[Frames]]:

@@ -16,21 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from ser_stream.errors import SerStreamError
 from ser_stream.normalizer import FeatureStatistics
 from ser_stream.types import Float32
 from training.calibration import Calibration, fit_calibration, mean_posterior
 from training.corpora import Utterance
 from training.dataset import FeatureStore
-from training.launch import Launch
+from training.errors import TrainingError
+from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
 from training.models import make_model
 from training.recipe import Recipe, TrainConfig
 from training.windows import Inputs, Place, Presenter, training_statistics
-
-
-class TrainingError(SerStreamError, ValueError):
-    """A run that cannot be trained as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +208,8 @@ def fit(
         rng.bit_generator.state = resume["rng"]
         generator.set_state(resume["generator"])
         torch.set_rng_state(resume["dropout"])
+        if resume["dropout_cuda"] and device.type == "cuda":
+            torch.cuda.set_rng_state_all(resume["dropout_cuda"])
         history = [Epoch(**e) for e in resume["history"]]
         best = (Epoch(**resume["best_epoch"]), resume["best"])
     parallel = DistributedDataParallel(net) if launch.world_size > 1 else net
@@ -238,7 +236,7 @@ def fit(
             inputs = presenter.present(batch)
             targets = torch.from_numpy(truth[[p.utterance for p in batch]])
             y = F.one_hot(targets, n_classes).float().to(device)
-            x = torch.from_numpy(inputs.features).to(device)
+            x, extra = torch.from_numpy(inputs.features).to(device), _extra(inputs, device)
             if noise:
                 x = x + noise * torch.randn(x.shape, generator=generator).to(device)
             x = spec_augment(x, config, generator)
@@ -246,24 +244,30 @@ def fit(
                 share = float(rng.beta(config.mixup, config.mixup))
                 other = torch.from_numpy(rng.permutation(len(picked))[: len(mine)] % len(mine))
                 x = share * x + (1 - share) * x[other.to(device)]
+                if "embedding" in extra:
+                    known = extra["embedding"]
+                    extra["embedding"] = share * known + (1 - share) * known[other.to(device)]
                 y = share * y + (1 - share) * y[other.to(device)]
             with _autocast(launch):
-                logits = parallel(x, **_extra(inputs, device))
-            loss = soft_cross_entropy(logits.float(), y, class_weight, config.label_smoothing)
+                logits = parallel(x, **extra)
+            error = soft_cross_entropy(logits.float(), y, class_weight, config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            error.backward()
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
             optimizer.step()
             if config.average:
                 average.update(net)
-            losses.append(loss.item())
+            losses.append(error.item())
         if not config.average:
             average.update(net)
-        if not np.isfinite(losses).all():
+        loss = mean_over_all(float(np.mean(losses)), launch)
+        if not np.isfinite(loss):
             raise TrainingError(f"the loss is not finite in epoch {number}; lower train.lr")
         wa, uar = held.score(average.net, launch) if held else (float("nan"), float("nan"))
-        epoch = Epoch(number, float(np.mean(losses)), wa, uar, time.monotonic() - began)
+        # All processes go by the first one's score: their batch statistics differ a little.
+        wa, uar = from_first((wa, uar), launch)
+        epoch = Epoch(number, loss, wa, uar, time.monotonic() - began)
         history.append(epoch)
         # Without a chooser every epoch replaces the one before it.
         if best is None or not _merit(epoch, config) <= _merit(best[0], config):
@@ -278,6 +282,7 @@ def fit(
                 "rng": rng.bit_generator.state,
                 "generator": generator.get_state(),
                 "dropout": torch.get_rng_state(),
+                "dropout_cuda": torch.cuda.get_rng_state_all() if device.type == "cuda" else [],
                 "history": [asdict(e) for e in history],
                 "best_epoch": asdict(best[0]),
                 "best": best[1],
@@ -305,7 +310,13 @@ class _Held:
         statistics: FeatureStatistics,
     ) -> None:
         self._presenter = Presenter(recipe, store, statistics)
-        self._places = self._presenter.test_places(utterances)
+        # Where training is augmented and the recipe says so, so is what chooses the epoch.
+        augmented = store.variants if recipe.augment.validation else 1
+        self._places = [
+            place
+            for variant in range(augmented)
+            for place in self._presenter.test_places(utterances, variant=variant)
+        ]
         if not self._places:
             raise TrainingError("no utterance that could choose the epoch is long enough")
         self._index = np.array([p.utterance for p in self._places])

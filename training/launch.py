@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 
@@ -51,10 +52,32 @@ def launch(device: str = "auto", precision: str = "auto") -> Launch:
         where = torch.device("cuda", local)
         torch.cuda.set_device(where)
     if world_size > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+        # The first process may compute features for hours while the others wait.
+        torch.distributed.init_process_group(
+            "nccl" if cuda else "gloo", timeout=timedelta(hours=12)
+        )
     if precision == "auto":
-        precision = "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"
+        fast = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16" if fast else "fp32"
     return Launch(where, precision, rank, world_size)
+
+
+def from_first(values: tuple[float, ...], launch: Launch) -> tuple[float, ...]:
+    """What the first process has for ``values``, in all of them."""
+    if launch.world_size == 1:
+        return values
+    shared = torch.tensor(values, dtype=torch.float64, device=launch.device)
+    torch.distributed.broadcast(shared, 0)
+    return tuple(shared.tolist())
+
+
+def mean_over_all(value: float, launch: Launch) -> float:
+    """Mean of ``value`` over all processes."""
+    if launch.world_size == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64, device=launch.device)
+    torch.distributed.all_reduce(shared)
+    return float(shared.item()) / launch.world_size
 
 
 def wait_for_all() -> None:

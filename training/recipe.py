@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from ser_stream.bundle import EMBEDDINGS
 from ser_stream.errors import ConfigError
+from ser_stream.frontend import check_front_end
 from ser_stream.normalizer import NormalizerConfig, NormalizerState
 from training.folds import FoldsConfig
+from training.models import check_model
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ class AugmentConfig:
         speed: largest relative change of speed (and with it pitch).
         silence_s: most background before and after a clip.
         seed: of the draws.
+        validation: what chooses the epoch is heard under all conditions too.
     """
 
     variants: int = 0
@@ -50,6 +53,7 @@ class AugmentConfig:
     speed: float = 0.0
     silence_s: float = 0.0
     seed: int = 0
+    validation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +408,9 @@ def load_book(name: str | Path) -> RecipeBook:
         # Whatever is wrong in it shows here, not after hours.
         for protocol in book.protocols:
             for variant in ("", *book.variants):
-                book.recipe(variant, protocol)
+                recipe = book.recipe(variant, protocol)
+                check_model(recipe.model, recipe.model_params)
+                check_front_end(recipe.frontend, recipe.frontend_params)
         if unknown := {r.variant for r in rows} - {"", *variants}:
             raise ConfigError(f"recipe: rows of unknown variants {sorted(unknown)}")
     except (AttributeError, KeyError, TypeError) as error:
@@ -438,9 +444,10 @@ def load_recipe(name: str | Path, protocol: str = "strict") -> Recipe:
 
 
 def find_recipe(name: str | Path) -> tuple[RecipeBook, str]:
-    """Split "recipe/variant" or "file.toml" into the recipe file's contents and the variant."""
+    """Split "recipe/variant" or "file.toml/variant" into the file's contents and the variant."""
     text = str(name)
-    if text.endswith(".toml"):
-        return load_book(text), ""
+    if ".toml" in text:
+        base, suffix, variant = text.rpartition(".toml")
+        return load_book(base + suffix), variant.removeprefix("/")
     base, _, variant = text.partition("/")
     return load_book(base), variant

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
 from training.corpora import Utterance
@@ -53,12 +54,14 @@ class Claim:
         text: the claim.
         better: key of the row that the paper finds better.
         worse: key of the other one.
+        paired: both rows test the same speakers in the same folds.
     """
 
     paper: str
     text: str
     better: str
     worse: str
+    paired: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,14 @@ def load_plan(path: Path) -> Plan:
 
 
 def plan_jobs(
-    plan: Plan, utterances: Sequence[Utterance], output: Path, cache: Path, precision: str
+    plan: Plan,
+    utterances: Sequence[Utterance],
+    output: Path,
+    cache: Path,
+    precision: str,
+    train: bool = True,
 ) -> dict[str, tuple[PlanRow, Run, list[Job]]]:
-    """Runs and folds of every row, by key."""
+    """Runs and folds of every row, by key; their folders are claimed if there is to ``train``."""
     planned = {}
     for row in plan.rows:
         book, variant = find_recipe(row.recipe)
@@ -108,7 +116,8 @@ def plan_jobs(
             "auto",
             precision,
         )
-        claim(run)
+        if train:
+            claim(run)
         folds = list(range(row.folds)) if row.folds else None
         planned[row.key] = (row, run, jobs_of(run, range(row.seeds), folds))
     return planned
@@ -202,7 +211,7 @@ class Verdict:
 
     Attributes:
         claim: see `Claim`.
-        difference: mean of UAR better - worse over the folds that both have.
+        difference: mean UAR better - worse; of the folds that both have, if they are paired.
         half: half the width of its 95 % interval.
         folds: how many.
     """
@@ -221,17 +230,55 @@ class Verdict:
 
 
 def judge(plan: Plan, done: dict[str, tuple[Summary, list[dict[str, Any]]]]) -> list[Verdict]:
-    """Compare the rows of each claim fold by fold, seeds averaged."""
+    """Compare the rows of each claim, seeds averaged: fold by fold where folds are the same."""
     verdicts = []
     for one in plan.claims:
         if one.better not in done or one.worse not in done:
             continue
         a, b = (_by_fold(done[key][1]) for key in (one.better, one.worse))
         folds = sorted(set(a) & set(b))
-        if folds:
+        if not one.paired:
+            values = (np.array(list(a.values())), np.array(list(b.values())))
+            verdicts.append(Verdict(one, *welch_interval(*values), min(len(a), len(b))))
+        elif folds:
             differences = np.array([a[f] - b[f] for f in folds])
             verdicts.append(Verdict(one, *t_interval(differences), len(folds)))
     return verdicts
+
+
+def welch_interval(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    """Difference of the means of two samples and half its 95 % interval (Welch); nan for one."""
+    from scipy.stats import t
+
+    difference = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2:
+        return difference, float("nan")
+    parts = [x.var(ddof=1) / len(x) for x in (a, b)]
+    error = sum(parts)
+    if error == 0.0:
+        return difference, 0.0
+    freedom = error**2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (a, b), strict=True))
+    return difference, float(t.ppf(0.975, freedom) * np.sqrt(error))
+
+
+def notes_of(lines: Sequence[Line]) -> str:
+    """What differs from the recipes, row by row, in Markdown; rows that share it together."""
+    rows: dict[str, list[str]] = {}
+    for line in lines:
+        if line.row.changes or line.row.note:
+            told = [line.row.note, ", ".join(_flat(line.row.changes))]
+            rows.setdefault("; ".join(t for t in told if t), []).append(f"`{line.row.key}`")
+    return "\n".join(f"- {', '.join(keys)}: {text}" for text, keys in rows.items())
+
+
+def _flat(changes: Mapping[str, Any], prefix: str = "") -> list[str]:
+    told = []
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            told += _flat(value, f"{prefix}{key}.")
+        else:
+            told.append(f"{prefix}{key} = {value}")
+    return told
 
 
 def _by_fold(results: list[dict[str, Any]]) -> dict[int, float]:

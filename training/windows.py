@@ -21,6 +21,7 @@ from ser_stream.normalizer import (
 from ser_stream.types import Float32, Float64
 from training.corpora import Utterance
 from training.dataset import FeatureStore
+from training.errors import TrainingError
 from training.recipe import Recipe
 
 
@@ -75,7 +76,7 @@ def training_statistics(
     """Mean and standard deviation of the frames that ``recipe.statistics`` names.
 
     Raises:
-        ValueError: there are no such frames.
+        TrainingError: there are no such frames.
     """
     width = make_extractor(recipe.frontend, recipe.frontend_params).width
     if recipe.normalizer_state is NormalizerState.NONE:
@@ -94,7 +95,9 @@ def training_statistics(
             total += x.sum(axis=0)
             square += (x**2).sum(axis=0)
     if count == 0:
-        raise ValueError(f"no {recipe.statistics} frame to take statistics of")
+        raise TrainingError(
+            f"no {recipe.statistics} frame to take statistics of; set statistics in the recipe"
+        )
     mean = total / count
     std = np.sqrt(np.maximum(square / count - mean**2, 1e-6))
     return FeatureStatistics(mean.astype(np.float32), std.astype(np.float32))
@@ -147,12 +150,15 @@ class Presenter:
                 places += self._places(i, variant, firsts, moments)
         return places
 
-    def test_places(self, utterances: Sequence[Utterance], alone: bool = False) -> list[Place]:
-        """Places of the clean clips; each speaker's clips come in one fixed random order.
+    def test_places(
+        self, utterances: Sequence[Utterance], alone: bool = False, variant: int = 0
+    ) -> list[Place]:
+        """Places of the clips as recorded; each speaker's come in one fixed random order.
 
         Args:
             utterances: what to evaluate.
             alone: hear every clip as if it were the first.
+            variant: another recording condition.
         """
         rng = np.random.default_rng(0)
         length = self.recipe.window_frames
@@ -162,12 +168,12 @@ class Presenter:
             for i in rng.permutation(group).tolist():
                 if alone:
                     self.normalizer.reset()
-                frames = self.store[i, 0]
+                frames = self.store[i, variant]
                 moments = self.normalizer.accept(frames)
                 room = max(1, len(frames) - length + 1)
                 step = room if self.recipe.windows.draw == "utterance" else None
                 firsts = range(0, room, step or self.recipe.window_hop_frames)
-                places += self._places(i, 0, list(firsts), moments)
+                places += self._places(i, variant, list(firsts), moments)
         return places
 
     def _places(self, i: int, variant: int, firsts: list[int], moments: Float64) -> list[Place]:

@@ -24,6 +24,13 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 }
 
 
+class UnknownModelError(ConfigError, KeyError):
+    """A name that is not in the registry."""
+
+    def __str__(self) -> str:  # a KeyError's would be in quotes
+        return str(self.args[0])
+
+
 class UnknownParameterError(ConfigError, TypeError):
     """A parameter that the network's configuration does not have."""
 
@@ -32,18 +39,23 @@ def make_model(name: str, params: Mapping[str, Any]) -> nn.Module:
     """Build network ``name`` from its configuration; lists, as TOML has them, become tuples.
 
     Raises:
-        KeyError: no such network.
-        ConfigError: a parameter that the network does not have, or a value that cannot work.
+        ConfigError: no such network, a parameter that it lacks, or a value that cannot work.
     """
+    config = check_model(name, params)
+    return MODELS[name][1](config)
+
+
+def check_model(name: str, params: Mapping[str, Any]) -> Any:
+    """Build the configuration of network ``name`` and nothing else; raises like `make_model`."""
     if name not in MODELS:
-        raise KeyError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
-    config_type, net_type = MODELS[name]
+        raise UnknownModelError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    config_type, _ = MODELS[name]
     known = [f.name for f in fields(config_type)]
     if unknown := [key for key in params if key not in known]:
         raise UnknownParameterError(
             f"{name}: unknown parameter {', '.join(unknown)}; known: {', '.join(known)}"
         )
-    return net_type(config_type(**{key: _frozen(value) for key, value in params.items()}))
+    return config_type(**{key: _frozen(value) for key, value in params.items()})
 
 
 def _frozen(value: Any) -> Any:

@@ -135,8 +135,14 @@ class BilinearPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(2).float()  # (B, C, H, W) -> (B, C, P); X of the paper is (P, C)
-        # Divided by the number of positions, so that the floor below means the same for any window.
-        y = (x @ x.transpose(1, 2) / x.shape[2]).flatten(1)  # X^T X: (B, C, C) -> (B, C*C)
+        if torch.is_autocast_enabled(x.device.type):
+            # In half precision the product would be too coarse for the floor below.
+            with torch.autocast(x.device.type, enabled=False):
+                y = x @ x.transpose(1, 2)
+        else:
+            y = x @ x.transpose(1, 2)  # X^T X: (B, C, C)
+        # Divided by the number of positions, so that the floor means the same for any window.
+        y = (y / x.shape[2]).flatten(1)  # (B, C, C) -> (B, C*C)
         # Signed square root, without a step at 0, where rounding would decide.
         y = y.sign() * ((y.abs() + SQRT_FLOOR).sqrt() - SQRT_FLOOR**0.5)
         return self.classify(F.normalize(y, dim=1))
