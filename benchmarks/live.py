@@ -29,6 +29,10 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+# This folder holds a training.py, which is not the package.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+
 import numpy as np
 import soundfile
 
@@ -56,9 +60,9 @@ class TimedBundle:
     def __getattr__(self, name: str) -> object:
         return getattr(self._bundle, name)
 
-    def __call__(self, features: Float32) -> Float32:
+    def __call__(self, features: Float32, embedding: Float32 | None = None) -> Float32:
         began = time.perf_counter()
-        result = self._bundle(features)
+        result = self._bundle(features, embedding)
         self.spent_s = time.perf_counter() - began
         return result
 
