@@ -277,7 +277,7 @@ def _flat(changes: Mapping[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, Mapping):
             told += _flat(value, f"{prefix}{key}.")
         else:
-            told.append(f"{prefix}{key} = {value}")
+            told.append(f"{prefix}{key} = {value!r}")
     return told
 
 
