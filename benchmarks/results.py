@@ -98,20 +98,7 @@ def measure(folder: Path) -> Cost:
         with torch.inference_mode():
             net(*inputs, **kwargs)
 
-    if e is not None:
-        inner = net
-
-        class WithEmbedding(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.net = inner
-
-            def forward(self, features, embedding):
-                return self.net(features, embedding=embedding)
-
-        counted = multiply_adds(WithEmbedding(), [*inputs, kwargs["embedding"]])
-    else:
-        counted = multiply_adds(net, inputs)
+    counted = multiply_adds(net, inputs, **kwargs)
     return Cost(count_parameters(net), counted, median_ms(lambda: bundle(x, e)), median_ms(eager))
 
 
@@ -169,7 +156,6 @@ def main() -> None:
                 row,
                 summary,
                 run.recipe.train.epochs,
-                float(np.mean([r["best_epoch"] for r in results])),
                 float(np.mean([r["seconds"] for r in results])),
                 measure(first),
             )

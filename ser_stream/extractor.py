@@ -85,9 +85,7 @@ class Extractor(ABC):
 
     def base_count(self, n_samples: int) -> int:
         """Count the frames whose own samples lie within ``n_samples``."""
-        if n_samples < self.frame_length:
-            return 0
-        return (n_samples - self.frame_length) // self.hop_length + 1
+        return full_frames(n_samples, self.frame_length, self.hop_length)
 
     def frame_count(self, n_samples: int) -> int:
         """Count the frames that ``n_samples`` samples complete, their look-ahead included."""
@@ -132,11 +130,16 @@ class FramewiseExtractor(Extractor):
         """Analyse float32 ``frames`` (n, frame_length), each by itself; n may be 0."""
 
 
+def full_frames(n_samples: int, frame_length: int, hop_length: int) -> int:
+    """Count the frames that lie wholly within ``n_samples``."""
+    return 0 if n_samples < frame_length else (n_samples - frame_length) // hop_length + 1
+
+
 def overlapping(samples: Float32, frame_length: int, hop_length: int) -> Float32:
     """View contiguous ``samples`` (n,) as full frames (frames, frame_length), without a copy.
 
     What `numpy.lib.stride_tricks.sliding_window_view` gives, without its checks, which cost as much
     as the transform of a few frames.
     """
-    n = 0 if len(samples) < frame_length else (len(samples) - frame_length) // hop_length + 1
+    n = full_frames(len(samples), frame_length, hop_length)
     return np.ndarray((n, frame_length), np.float32, samples, 0, (4 * hop_length, 4))

@@ -77,7 +77,9 @@ class Run:
         counts: dict[str, int] = {}
         for u in self.utterances:
             counts[u.corpus] = counts.get(u.corpus, 0) + 1
-        rows = sorted((u.path.name, u.start_s, u.speaker, u.emotion) for u in self.utterances)
+        rows = sorted(
+            (u.path.name, u.start_s, str(u.end_s), u.speaker, u.emotion) for u in self.utterances
+        )
         return {
             "recipe": self.recipe.as_dict(),
             "protocol": self.protocol_name,
@@ -300,8 +302,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
     chooser = {"validation": split.validation, "test": split.test, "none": []}[
         run.protocol.choose_on
     ]
-    leads = where.rank == 0
-    curve = _Curve(job.folder) if leads else None
+    curve = _Curve(job.folder) if where.rank == 0 else None
     last = job.folder / LAST
 
     def told(epoch: Epoch, state: Callable[[], dict[str, Any]]) -> None:

@@ -147,7 +147,6 @@ class Line:
     row: PlanRow
     summary: Summary
     epochs: int
-    chosen: float
     seconds: float
     cost: Cost | None
 

@@ -16,7 +16,7 @@ def count_parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def multiply_adds(net: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> int:
+def multiply_adds(net: nn.Module, example_inputs: Tensor | Sequence[Tensor], **more: Tensor) -> int:
     """Count the multiply-adds of one window.
 
     Convolutions, matrix products and LSTMs count; element-wise work, sums and pooling do not.
@@ -24,6 +24,7 @@ def multiply_adds(net: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> 
     Args:
         net: any network.
         example_inputs: its inputs, or its only one; their first axis is the batch.
+        **more: inputs by name.
     """
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     counter = FlopCounterMode(display=False)
@@ -41,7 +42,7 @@ def multiply_adds(net: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> 
     try:
         net.eval()
         with torch.no_grad(), counter:
-            net(*inputs)
+            net(*inputs, **more)
     finally:
         net.train(training)
         for handle in handles:
