@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +20,7 @@ from ser_stream.normalizer import (
     NormalizerConfig,
     NormalizerState,
 )
+from ser_stream.onnx_session import models_folder, open_session
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.types import Float32
 
@@ -169,20 +169,8 @@ class ModelBundle:
         path = default_model_path() if path is None else Path(path)
         if not path.is_file():
             raise BundleError(f"{path}: no such model file")
-        import onnxruntime as ort
-
-        ort.set_default_logger_severity(3)
-        # Telemetry exists in the Windows builds only; nothing may leave the machine.
-        ort.disable_telemetry_events()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False
         try:
-            session = ort.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            session = open_session(path, threads)
         except Exception as error:  # ONNX Runtime raises bare C++ exceptions of many types
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BundleError(
@@ -288,7 +276,7 @@ class ModelBundle:
 
 def default_model_path() -> Path:
     """Path of the model that is shipped with the package."""
-    return Path(str(resources.files("ser_stream") / "models" / "default.onnx"))
+    return models_folder() / "default.onnx"
 
 
 def calibrated_softmax(logits: Float32, temperature: float, bias: ArrayLike = 0.0) -> Float32:

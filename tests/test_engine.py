@@ -28,8 +28,8 @@ class Loudness:
 
     chunk_length = 512
 
-    def __call__(self, chunk: np.ndarray) -> float:
-        return float(np.abs(chunk).max() > 0.01)
+    def __call__(self, chunks: np.ndarray) -> np.ndarray:
+        return (np.abs(chunks).max(axis=1) > 0.01).astype(np.float32)
 
     def reset(self) -> None:
         return None

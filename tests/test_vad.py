@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_stream.vad import GateConfig, SileroDetector, SpeechGate
+from ser_stream.vad import GateConfig, LevelControl, SileroDetector, SpeechGate
 
 RATE_HZ = 16000
 
@@ -20,9 +20,9 @@ class Scripted:
 
     chunk_length = 4
 
-    def __call__(self, chunk: np.ndarray) -> float:
-        assert chunk.shape == (4,)
-        return float(chunk[0])
+    def __call__(self, chunks: np.ndarray) -> np.ndarray:
+        assert chunks.shape[1:] == (4,)
+        return chunks[:, 0]
 
     def reset(self) -> None:
         return None
@@ -68,9 +68,36 @@ def test_silero_hears_speech_and_nothing_else(speech):
 def test_silero_starts_anew_after_reset(speech):
     detector = SileroDetector()
     chunks = speech[RATE_HZ : RATE_HZ + 20 * 512].reshape(20, 512)
-    first = [detector(c) for c in chunks]
+    first = detector(chunks)
     detector.reset()
-    assert [detector(c) for c in chunks] == first
+    np.testing.assert_array_equal(detector(chunks), first)
+
+
+def test_silero_hears_the_same_however_the_stream_is_cut(speech):
+    chunks = speech[RATE_HZ : RATE_HZ + 20 * 512].reshape(20, 512)
+    whole, detector = SileroDetector()(chunks), SileroDetector()
+    parts = np.concatenate([detector(part) for part in np.split(chunks, [1, 3, 11])])
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain_db", [-40, -20, 10])
+def test_silero_hears_speech_at_any_level(speech, gain_db):
+    x = speech[RATE_HZ : 4 * RATE_HZ]
+    assert heard(np.clip(x * 10 ** (gain_db / 20), -1, 1)) == pytest.approx(heard(x), abs=0.15)
+
+
+def test_level_control_amplifies_what_is_quiet_and_nothing_else():
+    control = LevelControl(0.032)
+    loud, quiet = (np.full((3, 512), v, np.float32) for v in (0.5, 1e-3))
+    np.testing.assert_array_equal(control(loud), loud)
+    # The loudest recent chunk decides: quiet ones soon after a loud one stay quiet.
+    np.testing.assert_array_equal(control(quiet), quiet)
+    control.reset()
+    np.testing.assert_allclose(control(quiet), 10 ** (-30 / 20), rtol=1e-5)
+    control.reset()
+    np.testing.assert_allclose(control(quiet / np.float32(100)), quiet, rtol=1e-5)
+    later = [control(loud[:1]), *(control(quiet) for _ in range(200))]
+    assert later[-1].max() == pytest.approx(10 ** (-30 / 20), rel=1e-3)
 
 
 @pytest.mark.corpus
