@@ -22,7 +22,7 @@ from ser_stream.normalizer import (
 )
 from ser_stream.onnx_session import models_folder, open_session
 from ser_stream.smoothing import SmoothingConfig
-from ser_stream.types import Float32
+from ser_stream.types import Float32, Float64
 
 METADATA_KEY = "ser_stream"
 SCHEMA = 1
@@ -54,6 +54,7 @@ class ModelMeta:
         std: training standard deviation per feature.
         normalizer: how statistics run.
         normalizer_state: the state that the network was trained for.
+        profiles: the network was trained for the statistics of a speaker's neutral speech too.
         embedding: "statistics" if the network also takes `Normalizer.embedding`, else "".
         temperature: logits are divided by it...
         logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
@@ -77,6 +78,7 @@ class ModelMeta:
     std: tuple[float, ...]
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     normalizer_state: NormalizerState = NormalizerState.RUNNING
+    profiles: bool = False
     embedding: str = ""
     temperature: float = 1.0
     logit_bias: tuple[float, ...] = ()
@@ -216,8 +218,13 @@ class ModelBundle:
         """The per-frame stage that the model was trained with; stateless."""
         return self._extractor
 
-    def make_normalizer(self, state: NormalizerState | None = None) -> Normalizer:
-        """Build a fresh normaliser; the state is the one trained for unless given."""
+    def make_normalizer(
+        self, state: NormalizerState | None = None, known: Float64 | None = None
+    ) -> Normalizer:
+        """Build a fresh normaliser; the state is the one trained for unless given.
+
+        ``known`` are the moments of a profile, for the calibrated state.
+        """
         meta = self.meta
         return Normalizer(
             FeatureStatistics(
@@ -227,6 +234,7 @@ class ModelBundle:
             1.0 / self.hop_s,
             meta.normalizer_state if state is None else state,
             embeds=bool(meta.embedding),
+            known=known,
         )
 
     def __call__(self, features: Float32, embedding: Float32 | None = None) -> Float32:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ser_stream.bundle import ModelBundle
     from ser_stream.engine import Engine
+    from ser_stream.profile import Profile
     from ser_stream.records import Timeline
     from ser_stream.session import Session, Sink
     from ser_stream.tui import MeterView
@@ -42,6 +44,8 @@ LIVE_HOP_S = 0.1
 REFRESH_S = 0.1
 PLAIN_EVERY_S = 1.0
 STILL_S = 1.5
+# Calibration gives up after this many times the speech that it wants.
+PATIENCE = 4.0
 
 app = typer.Typer(
     add_completion=False,
@@ -73,6 +77,11 @@ RecordOption = Annotated[
 ]
 
 
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="Your voice's profile; see calibrate.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
     """What the live commands share."""
@@ -84,6 +93,7 @@ class LiveOptions:
     gate: bool
     jsonl: bool
     record: Path | None
+    profile: str | None
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and not self.duration_s > 0:
@@ -113,6 +123,7 @@ def live(
     gate: GateOption = True,
     jsonl: JsonlOption = False,
     record: RecordOption = None,
+    profile: ProfileOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
     ] = False,
@@ -120,7 +131,7 @@ def live(
     """Listen to a microphone and show what the voice sounds like; q or Ctrl-C ends it."""
     if context.invoked_subcommand is not None:
         return
-    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record)
+    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record, profile)
     from ser_stream.microphone import Microphone
 
     # The device is opened before the model is read: its first block takes longest to come.
@@ -138,9 +149,10 @@ def demo(
     gate: GateOption = True,
     jsonl: JsonlOption = False,
     record: RecordOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Run the meter over a clip of synthesised speech that ships with the package."""
-    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record)
+    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record, profile)
     from importlib import resources
 
     from ser_stream.sources import FileSource, PacedSource
@@ -167,13 +179,24 @@ def score(
     ] = None,
     smoothing: SmoothingOption = None,
     gate: GateOption = True,
+    profile: ProfileOption = None,
+    neutral: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--neutral", help="Neutral speech of the same speaker, in place of a profile."
+        ),
+    ] = None,
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
     from ser_stream.batch import find_audio, score_file
     from ser_stream.records import RowWriter, prediction_row
     from ser_stream.types import Prediction, State
 
-    engine = _engine(_bundle(model), hop, smoothing, gate)
+    if profile is not None and neutral:
+        raise ConfigError("--profile and --neutral: give one of the two")
+    bundle = _bundle(model)
+    known = _heard_profile(bundle, neutral, "neutral") if neutral else _profile(bundle, profile)
+    engine = _engine(bundle, hop, smoothing, gate, known)
     meta = engine.bundle.meta
     # An earlier table is only overwritten once there is something to write.
     files = list(find_audio(paths))
@@ -210,6 +233,80 @@ def score(
         writer.close()
     if failed:
         raise typer.Exit(EXIT_ERROR if failed == len(files) else EXIT_SOME_FAILED)
+
+
+@app.command()
+def calibrate(
+    profile: Annotated[str, typer.Option("--profile", help="Name of the profile to make.")],
+    device: Annotated[
+        str | None,
+        typer.Option("--device", "-d", help="Index or part of a name; default input without."),
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option("--rate", min=1000, help="Ask the device for this rate, Hz.")
+    ] = None,
+    model: ModelOption = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=5.0, help="Voiced speech to listen to.")
+    ] = 15.0,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="Recordings of neutral speech instead of a microphone."),
+    ] = None,
+) -> None:
+    """Learn what your neutral voice sounds like: read a text aloud in your everyday voice.
+
+    Only statistics are kept, no audio.
+    """
+    from ser_stream.profile import profile_path
+
+    path = profile_path(profile)
+    bundle = _bundle(model)
+    if file:
+        made = _heard_profile(bundle, file, profile)
+    else:
+        from ser_stream.microphone import Microphone
+
+        with Microphone(device, rate) as microphone:
+            made = _guided(microphone, bundle, seconds, profile)
+    made.save(path)
+    typer.echo(f"profile {profile!r}: {made.voiced_s:.1f} s of voiced speech, {path}")
+
+
+def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float, name: str) -> Profile:
+    """Show a text to read, and listen until there is enough of it."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from ser_stream.profile import ProfileError, ProfileRecorder
+    from ser_stream.resample import StreamingResampler
+    from ser_stream.tui import CalibrationView
+
+    console = Console(stderr=True)
+    recorder = ProfileRecorder(bundle)
+    resampler = StreamingResampler(source.sample_rate_hz, bundle.meta.sample_rate_hz)
+    told_s = 0.0
+    with Live(console=console, auto_refresh=False) as screen:
+        for block in source:
+            recorder.feed(resampler.push(block).samples)
+            if console.is_terminal:
+                view = CalibrationView(
+                    recorder.voiced_s, wanted_s, recorder.level_dbfs, recorder.advice()
+                )
+                screen.update(view, refresh=True)
+            elif recorder.heard_s - told_s >= 1.0:
+                told_s = recorder.heard_s
+                line = (
+                    f"{recorder.voiced_s:.1f} of {wanted_s:g} s of voiced speech, "
+                    f"{recorder.level_dbfs:.0f} dBFS"
+                )
+                advice = recorder.advice()
+                console.print(f"{line}; {advice}" if advice else line, highlight=False)
+            if recorder.voiced_s >= wanted_s or recorder.heard_s >= PATIENCE * wanted_s:
+                break
+    if recorder.voiced_s < min(wanted_s, PATIENCE) and recorder.heard_s < PATIENCE * wanted_s:
+        raise ProfileError("the device stopped before there was enough speech")
+    return recorder.finish(name, _today())
 
 
 @app.command()
@@ -328,8 +425,39 @@ def _bundle(path: Path | None) -> ModelBundle:
     return ModelBundle.load(path)
 
 
+def _profile(bundle: ModelBundle, name: str | None) -> Profile | None:
+    from ser_stream.profile import load_profile
+
+    return None if name is None else load_profile(name, bundle)
+
+
+def _heard_profile(bundle: ModelBundle, paths: list[Path], name: str) -> Profile:
+    """Make a profile of recordings."""
+    from ser_stream.batch import find_audio
+    from ser_stream.profile import ProfileRecorder
+    from ser_stream.resample import StreamingResampler
+    from ser_stream.sources import FileSource
+
+    recorder = ProfileRecorder(bundle)
+    for path in find_audio(paths):
+        source = FileSource(path)
+        resampler = StreamingResampler(source.sample_rate_hz, bundle.meta.sample_rate_hz)
+        for block in source:
+            recorder.feed(resampler.push(block).samples)
+        recorder.feed(resampler.flush().samples)
+    return recorder.finish(name, _today())
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
 def _engine(
-    bundle: ModelBundle, hop_s: float | None, smoothing_s: float | None, gate: bool
+    bundle: ModelBundle,
+    hop_s: float | None,
+    smoothing_s: float | None,
+    gate: bool,
+    profile: Profile | None = None,
 ) -> Engine:
     from ser_stream.engine import Engine, EngineConfig
     from ser_stream.vad import GateConfig
@@ -339,7 +467,12 @@ def _engine(
         smoothing = replace(smoothing, time_constant_s=smoothing_s)
     return Engine(
         bundle,
-        EngineConfig(hop_s=hop_s, smoothing=smoothing, gate=GateConfig() if gate else None),
+        EngineConfig(
+            hop_s=hop_s,
+            smoothing=smoothing,
+            gate=GateConfig() if gate else None,
+            profile=profile,
+        ),
     )
 
 
@@ -370,7 +503,9 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
     from ser_stream.records import RowSink, RowWriter, Timeline
     from ser_stream.session import Session
 
-    engine = _engine(_bundle(options.model), options.hop_s, options.smoothing_s, options.gate)
+    bundle = _bundle(options.model)
+    known = _profile(bundle, options.profile)
+    engine = _engine(bundle, options.hop_s, options.smoothing_s, options.gate, known)
     meta = engine.bundle.meta
     timeline = Timeline(meta.sample_rate_hz)
     sinks: list[Sink] = [timeline]

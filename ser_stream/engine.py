@@ -10,7 +10,8 @@ import numpy as np
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.frontend import FrontEnd
-from ser_stream.normalizer import NormalizerState
+from ser_stream.normalizer import Normalizer, NormalizerState
+from ser_stream.profile import Profile
 from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
@@ -32,15 +33,21 @@ class EngineConfig:
             bundle's default.
         smoothing: averaging and hysteresis; None takes the bundle's defaults.
         gate: speech gate; None lets every window through.
-        normalizer: state of the normaliser; None takes the one that the model was trained for.
+        normalizer: state of the normaliser; None takes the one that the model was trained for, or
+            the calibrated one with a profile.
+        profile: the speaker's neutral voice.
     """
 
     hop_s: float | None = None
     smoothing: SmoothingConfig | None = None
     gate: GateConfig | None = field(default_factory=GateConfig)
     normalizer: NormalizerState | None = None
+    profile: Profile | None = None
 
     def __post_init__(self) -> None:
+        calibrated = self.normalizer in (None, NormalizerState.CALIBRATED)
+        if self.profile is not None and not calibrated:
+            raise ConfigError(f"a profile needs the calibrated state, got {self.normalizer}")
         if self.hop_s is not None and not 0.0 < self.hop_s <= 60.0:
             raise ConfigError(f"need 0 < hop_s <= 60, got {self.hop_s}")
 
@@ -66,6 +73,11 @@ class Engine:
     ) -> None:
         config = EngineConfig() if config is None else config
         meta = bundle.meta
+        if config.profile is not None and not meta.profiles:
+            raise ConfigError(
+                f"{meta.name} was not trained to know a speaker by a profile: it would hear worse "
+                "with one than without"
+            )
         self.bundle = bundle
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
         self._hop_length = bundle.extractor.hop_length
@@ -79,7 +91,7 @@ class Engine:
         piece_frames = MAX_PIECE // self._hop_length + 1
         self._front_end = FrontEnd(
             bundle.extractor,
-            bundle.make_normalizer(config.normalizer),
+            self._normalizer(bundle, config),
             capacity=self._frames + self.hop_frames + piece_frames,
             max_samples=MAX_PIECE,
         )
@@ -169,6 +181,14 @@ class Engine:
         """Forget the stream and the speaker."""
         self._front_end.reset()
         self._restart(0)
+
+    @staticmethod
+    def _normalizer(bundle: ModelBundle, config: EngineConfig) -> Normalizer:
+        if config.profile is None:
+            return bundle.make_normalizer(config.normalizer)
+        mean = np.array(bundle.meta.mean, dtype=np.float32).astype(np.float64)
+        known = config.profile.moments(mean, 1.0 / bundle.hop_s)
+        return bundle.make_normalizer(NormalizerState.CALIBRATED, known)
 
     def _restart(self, base: int) -> None:
         self._base = base

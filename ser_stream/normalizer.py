@@ -3,7 +3,8 @@
 Corpora, rooms and voices differ more in the mean and spread of the features than emotions do. The
 normaliser takes those out with one of two kinds of statistics: those of the training data
 (``cold``), or those of the voiced frames heard so far, blended in as evidence grows (``running``).
-Front ends that scale each window by itself need neither (``none``).
+A third kind is known beforehand: those of the user's neutral speech (``calibrated``). Front ends
+that scale each window by itself need none of them (``none``).
 It is causal, and since its state is recorded per frame, it does not depend on how audio is cut
 into blocks.
 """
@@ -27,6 +28,7 @@ class NormalizerState(StrEnum):
     NONE = "none"
     COLD = "cold"
     RUNNING = "running"
+    CALIBRATED = "calibrated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Normalizer:
         frames_per_s: frame rate.
         state: which statistics normalise.
         embeds: gather moments in any state, because `embedding` will be asked for.
+        known: moments of the speaker's neutral speech, float64 (1 + 2 features,), for the
+            calibrated state; they stay as they are.
 
     Moments are float64 rows ``[weight, sum (features), sum of squares (features)]``; the row of
     frame k describes the voiced frames 0..k and is what a window that ends with frame k is
@@ -98,8 +102,12 @@ class Normalizer:
         state: NormalizerState = NormalizerState.RUNNING,
         *,
         embeds: bool = False,
+        known: Float64 | None = None,
     ) -> None:
-        self._gathers = embeds or state is NormalizerState.RUNNING
+        if (state is NormalizerState.CALIBRATED) != (known is not None):
+            raise ConfigError("the calibrated state, and no other, takes moments of a profile")
+        self._known = known
+        self._gathers = embeds or state in (NormalizerState.RUNNING, NormalizerState.CALIBRATED)
         self.prior = prior
         self.config = config
         self.state = state
@@ -132,6 +140,9 @@ class Normalizer:
         rows = np.zeros((len(frames), self.moments_width))
         if not (self._gathers and len(frames)):
             return rows
+        if self._known is not None:
+            rows[:] = self._known
+            return rows
         voiced, self._loudest_db = voiced_frames(
             frames, self.config, self._frames_per_s, self._loudest_db
         )
@@ -161,7 +172,7 @@ class Normalizer:
         Returns:
             mean and standard deviation, float32 of shape (..., features).
         """
-        if self.state is not NormalizerState.RUNNING:
+        if self.state is NormalizerState.COLD or self.state is NormalizerState.NONE:
             return self.prior.mean, self.prior.std
         return self._blend(moments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -243,3 +244,48 @@ class Keys:
                 if msvcrt.getwch().lower() == "q":  # type: ignore[attr-defined]
                     self.quit.set()
                     return
+
+
+# Everyday words in an even mood, with most sounds of English.
+PASSAGE = (
+    "The path begins behind the old station and follows the river for a while. It passes a row of "
+    "garden sheds, a small bridge and a field where horses stand. In spring the water is high; in "
+    "autumn it moves slowly and carries leaves. After the second bend there is a bench. From there "
+    "you can see the church, the mill, and the road that leads to the next village. A bus stops at "
+    "the corner every half hour. Most people walk back the way they came."
+)
+
+
+class CalibrationView:
+    """What a person sees who reads a text for a profile."""
+
+    def __init__(
+        self, voiced_s: float, wanted_s: float, level_dbfs: float, advice: str | None
+    ) -> None:
+        self.voiced_s = voiced_s
+        self.wanted_s = wanted_s
+        self.level_dbfs = level_dbfs
+        self.advice = advice
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(MIN_WIDTH, min(100, options.max_width))
+        yield Segment("Read aloud, in your everyday voice, until the bar is full:", BOLD)
+        yield Segment.line()
+        yield Segment.line()
+        for line in textwrap.wrap(PASSAGE, width):
+            yield Segment(line)
+            yield Segment.line()
+        yield Segment.line()
+        share = min(1.0, self.voiced_s / self.wanted_s)
+        level = 1.0 + max(-LEVEL_RANGE_DB, min(0.0, self.level_dbfs)) / LEVEL_RANGE_DB
+        rows = (
+            ("speech", share, f"{self.voiced_s:.0f} of {self.wanted_s:g} s", Style(color="green")),
+            ("level", level, f"{self.level_dbfs:.0f} dBFS", Style(color="cyan")),
+        )
+        for name, value, number, style in rows:
+            yield Segment(name.ljust(8))
+            yield from _bar(value, width - 8 - 12, style, options.ascii_only)
+            yield from _right(number, 12)
+            yield Segment.line()
+        yield Segment(self.advice or "", Style(color="yellow"))
+        yield Segment.line()

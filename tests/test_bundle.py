@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edited_bundle import edited
 
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta, default_model_path
 from ser_stream.errors import BundleError, ConfigError
@@ -29,6 +30,10 @@ def test_the_shipped_model_is_small_and_complete(bundle):
     assert meta.temperature != 1.0
 
 
+def test_an_edited_copy_loads(tmp_path):
+    assert ModelBundle.load(edited(tmp_path, name="mine")).meta.name == "mine"
+
+
 def test_metadata_survives_a_round_trip(bundle):
     text = bundle.meta.to_json()
     assert ModelMeta.from_json(text) == bundle.meta
@@ -40,27 +45,6 @@ def test_the_batch_is_free(bundle):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     one_by_one = np.concatenate([bundle(x[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(bundle(x), one_by_one, atol=1e-4)
-
-
-def edited(tmp_path: Path, **changes: object) -> Path:
-    """The shipped model with other metadata; a value of None takes the key away."""
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load(default_model_path())
-    table = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
-    for key, value in changes.items():
-        if value is None:
-            del table[key]
-        else:
-            table[key] = value
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(table)})
-    path = tmp_path / "edited.onnx"
-    onnx.save(model, path)
-    return path
-
-
-def test_an_edited_copy_loads(tmp_path):
-    assert ModelBundle.load(edited(tmp_path, name="mine")).meta.name == "mine"
 
 
 @pytest.mark.parametrize(

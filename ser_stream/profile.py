@@ -1,0 +1,250 @@
+"""Profiles: what a person's neutral voice looks like to a front end.
+
+A profile holds statistics, never audio: mean and variance of the features over the voiced frames of
+some seconds of neutral speech. With it the normaliser knows the speaker from the first window on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.frontend import FrontEnd
+from ser_stream.normalizer import NormalizerState
+from ser_stream.types import Float32, Float64
+
+SCHEMA = 1
+FOLDER = "SER_STREAM_CONFIG"
+NAME = re.compile(r"[\w][\w .-]{0,63}")
+
+# Voiced speech that a profile needs; a guided reading asks for more.
+MIN_VOICED_S = 5.0
+WANTED_S = 15.0
+# Softer than this the noise of many microphones is as loud; louder than this they clip.
+QUIET_DBFS = -50.0
+CLIPPED_SHARE = 1e-3
+PIECE = 8192
+
+
+class ProfileError(SerStreamError):
+    """A profile that cannot be made, found or used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Statistics of one person's neutral speech for one front end.
+
+    Attributes:
+        name: given by the user.
+        frontend: key of the front end and its parameters; see `frontend_key`.
+        voiced_s: seconds of voiced speech behind the statistics.
+        mean: per feature.
+        variance: per feature.
+        created: date, ISO 8601.
+    """
+
+    name: str
+    frontend: str
+    voiced_s: float
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+    created: str = ""
+
+    def save(self, path: Path) -> None:
+        """Write JSON, replacing the file in one step.
+
+        Raises:
+            ProfileError: it cannot be written.
+        """
+        part = path.with_suffix(".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(
+                json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False) + "\n", "utf-8"
+            )
+            part.replace(path)
+        except OSError as error:
+            raise ProfileError(f"{path}: cannot write ({error.strerror})") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read JSON.
+
+        Raises:
+            ProfileError: no such file, or not a profile of this version.
+        """
+        try:
+            table = json.loads(path.read_text("utf-8"))
+            if table.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            profile = cls(
+                str(table["name"]),
+                str(table["frontend"]),
+                float(table["voiced_s"]),
+                tuple(float(v) for v in table["mean"]),
+                tuple(float(v) for v in table["variance"]),
+                str(table["created"]),
+            )
+            if not len(profile.mean) == len(profile.variance) > 0:
+                raise ValueError("means and variances differ in number")
+            if not np.isfinite([*profile.mean, *profile.variance, profile.voiced_s]).all():
+                raise ValueError("values are not finite")
+            if min(profile.variance) < 0 or profile.voiced_s <= 0:
+                raise ValueError("negative values")
+        except OSError as error:
+            raise ProfileError(f"{path}: no profile there ({error.strerror})") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ProfileError(f"{path}: not a profile of this version: {error}") from error
+        return profile
+
+    def moments(self, prior_mean: Float64, frames_per_s: float) -> Float64:
+        """Moments of a normaliser with this prior mean, float64 (1 + 2 features,)."""
+        weight = self.voiced_s * frames_per_s
+        shift = np.array(self.mean) - prior_mean
+        return weight * np.concatenate([[1.0], shift, np.array(self.variance) + shift**2])
+
+
+def frontend_key(frontend: str, params: Mapping[str, Any]) -> str:
+    """Name a front end with its parameters: models with the same key share profiles."""
+    text = json.dumps(dict(params), sort_keys=True, default=str)
+    return f"{frontend}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def profile_folder() -> Path:
+    """Folder of the user's profiles: $SER_STREAM_CONFIG, or where the system keeps settings."""
+    if told := os.environ.get(FOLDER):
+        return Path(told) / "profiles"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "ser-stream" / "profiles"
+
+
+def profile_path(name: str) -> Path:
+    """Path of the profile ``name``.
+
+    Raises:
+        ConfigError: the name cannot be that of a file everywhere.
+    """
+    if not NAME.fullmatch(name) or name.endswith((" ", ".")):
+        raise ConfigError(
+            f"profile name {name!r}: use letters, digits, spaces, dots and dashes, 64 at most"
+        )
+    return profile_folder() / f"{name}.json"
+
+
+def load_profile(name: str, bundle: ModelBundle) -> Profile:
+    """Find the profile ``name`` for the front end of ``bundle``.
+
+    Raises:
+        ProfileError: no such profile, or it was made for another front end.
+    """
+    path = profile_path(name)
+    if not path.exists():
+        known = ", ".join(list_profiles()) or "none yet; make one with ser-stream calibrate"
+        raise ProfileError(f"no profile {name!r}; known: {known}")
+    profile = Profile.load(path)
+    if profile.frontend != frontend_key(bundle.meta.frontend, bundle.meta.frontend_params):
+        raise ProfileError(
+            f"profile {name!r} was made for another front end than that of {bundle.meta.name}; "
+            "calibrate again with this --model"
+        )
+    return profile
+
+
+def list_profiles() -> list[str]:
+    """Names of the user's profiles."""
+    folder = profile_folder()
+    return sorted(p.stem for p in folder.glob("*.json")) if folder.is_dir() else []
+
+
+class ProfileRecorder:
+    """Listen to neutral speech until there is enough for a profile; no thread, no I/O.
+
+    Args:
+        bundle: the model that the profile is for.
+    """
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._bundle = bundle
+        self._normalizer = bundle.make_normalizer(NormalizerState.RUNNING)
+        self._front_end = FrontEnd(bundle.extractor, self._normalizer, 1024, PIECE)
+        self._heard = self._clipped = 0
+        self._power = 0.0
+
+    def feed(self, samples: Float32) -> None:
+        """Take the next samples, mono float32 (n,) at the model's rate."""
+        for i in range(0, len(samples), PIECE):
+            self._front_end.accept(samples[i : i + PIECE])
+        self._heard += len(samples)
+        self._clipped += int(np.sum(np.abs(samples) >= 0.999))
+        self._power += float(np.sum(np.square(samples, dtype=np.float64)))
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio so far."""
+        return self._heard / self._bundle.meta.sample_rate_hz
+
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of voiced speech so far."""
+        ready = self._front_end.frames_ready
+        if ready == 0:
+            return 0.0
+        return self._normalizer.evidence_s(self._front_end.moments(ready - 1))
+
+    @property
+    def level_dbfs(self) -> float:
+        """Mean level so far, dBFS."""
+        return 10.0 * float(np.log10(max(self._power / max(self._heard, 1), 1e-12)))
+
+    def advice(self) -> str | None:
+        """What is wrong with the level, in words; None if nothing is."""
+        if self._heard and self._clipped / self._heard > CLIPPED_SHARE:
+            return "too loud: the microphone clips; lower its gain or move away"
+        if self.heard_s > 2.0 and self.level_dbfs < QUIET_DBFS:
+            return "too quiet: raise the microphone's gain or move closer"
+        return None
+
+    def finish(self, name: str, created: str = "", least_s: float = MIN_VOICED_S) -> Profile:
+        """Make the profile.
+
+        Raises:
+            ProfileError: there were less than ``least_s`` seconds of voiced speech, or it clipped.
+        """
+        advice = self.advice()
+        if self.voiced_s < least_s:
+            raise ProfileError(
+                f"only {self.voiced_s:.1f} s of voiced speech in {self.heard_s:.0f} s, need "
+                f"{least_s:g}; read on without long pauses" + (f" ({advice})" if advice else "")
+            )
+        if self._clipped / self._heard > CLIPPED_SHARE:
+            raise ProfileError(str(advice))
+        moments = self._front_end.moments(self._front_end.frames_ready - 1)
+        weight, width = moments[0], self._bundle.extractor.width
+        shift = moments[1 : 1 + width] / weight
+        variance = np.maximum(moments[1 + width :] / weight - shift**2, 0.0)
+        mean = np.array(self._bundle.meta.mean, dtype=np.float32).astype(np.float64) + shift
+        meta = self._bundle.meta
+        return Profile(
+            name,
+            frontend_key(meta.frontend, meta.frontend_params),
+            self.voiced_s,
+            tuple(mean.tolist()),
+            tuple(variance.tolist()),
+            created,
+        )

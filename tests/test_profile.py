@@ -1,0 +1,198 @@
+"""Profiles: made from neutral speech, refused where there is too little, and used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from edited_bundle import edited
+from typer.testing import CliRunner
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.cli import app
+from ser_stream.engine import Engine, EngineConfig
+from ser_stream.errors import ConfigError
+from ser_stream.normalizer import NormalizerState
+from ser_stream.profile import (
+    Profile,
+    ProfileError,
+    ProfileRecorder,
+    frontend_key,
+    list_profiles,
+    load_profile,
+    profile_path,
+)
+from ser_stream.types import AudioBlock
+
+RATE_HZ = 16000
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Profiles of a test are its own."""
+    monkeypatch.setenv("SER_STREAM_CONFIG", str(tmp_path))
+    return tmp_path / "profiles"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A model that claims to have been trained for profiles."""
+    return edited(tmp_path_factory.mktemp("model"), profiles=True)
+
+
+@pytest.fixture(scope="module")
+def bundle(model) -> ModelBundle:
+    return ModelBundle.load(model)
+
+
+@pytest.fixture(scope="module")
+def made(bundle, speech) -> Profile:
+    recorder = ProfileRecorder(bundle)
+    recorder.feed(speech)
+    return recorder.finish("me", "2026-01-02")
+
+
+def test_a_profile_does_not_depend_on_the_blocks(bundle, speech, made):
+    recorder = ProfileRecorder(bundle)
+    for i in range(0, len(speech), 777):
+        recorder.feed(speech[i : i + 777])
+    other = recorder.finish("me", "2026-01-02")
+    assert other.voiced_s == pytest.approx(made.voiced_s)
+    np.testing.assert_allclose(other.mean, made.mean, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(other.variance, made.variance, rtol=1e-4, atol=1e-4)
+    assert recorder.heard_s == pytest.approx(len(speech) / RATE_HZ)
+
+
+def test_its_statistics_are_those_of_the_voiced_frames(bundle, speech, made):
+    frames = bundle.extractor(speech)
+    from ser_stream.normalizer import voiced_frames
+
+    voiced, _ = voiced_frames(frames, bundle.meta.normalizer, 1.0 / bundle.hop_s)
+    assert made.voiced_s == pytest.approx(voiced.sum() * bundle.hop_s)
+    want = frames.features[voiced].astype(np.float64)
+    np.testing.assert_allclose(made.mean, want.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(made.variance, want.var(axis=0), rtol=1e-3, atol=1e-3)
+
+
+def test_it_survives_its_file(made, folder):
+    made.save(profile_path("me"))
+    assert (folder / "me.json").is_file()
+    assert Profile.load(folder / "me.json") == made
+    assert list_profiles() == ["me"]
+    assert (folder / "me.json").stat().st_size < 5000
+    text = json.loads((folder / "me.json").read_text())
+    assert set(text) == {
+        "schema", "name", "frontend", "voiced_s", "mean", "variance", "created",
+    }  # fmt: skip
+
+
+def test_windows_are_normalised_by_it_from_the_first_on(bundle, speech, made):
+    engine = Engine(bundle, EngineConfig(gate=None, profile=made))
+    first, *_ = engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 0))
+    frames = bundle.extractor(speech[: bundle.window_samples]).features
+    weight = made.voiced_s / (made.voiced_s + bundle.meta.normalizer.prior_s)
+    prior, std = np.array(bundle.meta.mean), np.array(bundle.meta.std)
+    mean = weight * np.array(made.mean) + (1 - weight) * prior
+    square = weight * (np.array(made.variance) + (np.array(made.mean) - prior) ** 2)
+    variance = square + (1 - weight) * std**2 - (mean - prior) ** 2
+    window = np.clip((frames - mean) / np.sqrt(variance), -5, 5).astype(np.float32)
+    np.testing.assert_allclose(first.logits, bundle(window[None])[0], atol=1e-3)
+
+
+def test_it_stays_as_it_is_whoever_speaks(bundle, speech, made):
+    engine = Engine(bundle, EngineConfig(gate=None, profile=made))
+    alone = engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 0))
+    engine.feed(AudioBlock(speech[8 * RATE_HZ : 20 * RATE_HZ], 4 * RATE_HZ))
+    later = engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 40 * RATE_HZ, gap=True))
+    for a, b in zip(alone, later, strict=True):
+        np.testing.assert_allclose(a.logits, b.logits, atol=1e-4)
+
+
+def test_a_model_that_was_not_trained_for_profiles_refuses_them(made, tmp_path):
+    without = ModelBundle.load(edited(tmp_path, profiles=False))
+    with pytest.raises(ConfigError, match="not trained to know a speaker by a profile"):
+        Engine(without, EngineConfig(profile=made))
+
+
+def test_a_profile_and_another_state_are_refused(bundle, made):
+    with pytest.raises(ConfigError, match="needs the calibrated state"):
+        EngineConfig(profile=made, normalizer=NormalizerState.COLD)
+    with pytest.raises(ConfigError, match="takes moments"):
+        Engine(bundle, EngineConfig(normalizer=NormalizerState.CALIBRATED))
+
+
+def test_too_little_speech_and_clipping_are_refused(bundle, speech):
+    recorder = ProfileRecorder(bundle)
+    recorder.feed(np.zeros(20 * RATE_HZ, np.float32))
+    assert "too quiet" in str(recorder.advice())
+    with pytest.raises(ProfileError, match=r"only 0\.0 s of voiced speech in 20 s"):
+        recorder.finish("me")
+    recorder = ProfileRecorder(bundle)
+    recorder.feed(np.clip(50 * speech, -1, 1))
+    with pytest.raises(ProfileError, match="clips"):
+        recorder.finish("me")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '{"schema": 9}',
+        '{"schema": 1, "name": "x", "frontend": "f", "voiced_s": 1, "mean": [1],'
+        ' "variance": [1, 2], "created": ""}',
+        '{"schema": 1, "name": "x", "frontend": "f", "voiced_s": 1, "mean": [NaN], "variance": [1],'
+        ' "created": ""}',
+        '{"schema": 1, "name": "x", "frontend": "f", "voiced_s": 0, "mean": [1], "variance": [1],'
+        ' "created": ""}',
+    ],
+)  # fmt: skip
+def test_broken_profiles_are_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ProfileError, match="not a profile of this version"):
+        Profile.load(path)
+
+
+def test_names_that_are_no_file_names_are_refused():
+    for name in ("", "../me", "a/b", ".hidden", "me.", "x" * 65):
+        with pytest.raises(ConfigError, match="profile name"):
+            profile_path(name)
+    assert profile_path("Ann at work").name == "Ann at work.json"
+
+
+def test_a_profile_of_another_front_end_is_refused(bundle, made):
+    other = Profile("me", frontend_key("mfcc", {}), 9.0, made.mean, made.variance)
+    other.save(profile_path("me"))
+    with pytest.raises(ProfileError, match="another front end"):
+        load_profile("me", bundle)
+    with pytest.raises(ProfileError, match="no profile 'you'; known: me"):
+        load_profile("you", bundle)
+
+
+# The commands
+
+
+def test_calibrate_and_score(model, demo_path, tmp_path, speech, folder):
+    result = CliRunner().invoke(
+        app, ["calibrate", "--profile", "me", "--file", str(demo_path), "--model", str(model)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "s of voiced speech" in result.stdout
+    soundfile.write(tmp_path / "a.wav", speech[: 6 * RATE_HZ], RATE_HZ)
+
+    def scored(*more: str) -> str:
+        done = CliRunner().invoke(
+            app, ["score", str(tmp_path / "a.wav"), "--no-gate", "--model", str(model), *more]
+        )
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    with_profile = scored("--profile", "me")
+    assert with_profile == scored("--neutral", str(demo_path))
+    assert with_profile != scored()
+    both = CliRunner().invoke(
+        app, ["score", "a.wav", "--profile", "me", "--neutral", str(demo_path)]
+    )
+    assert isinstance(both.exception, ConfigError)
