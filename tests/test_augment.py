@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from training.augment import Condition, apply_condition, draw_condition
+from training.augment import Condition, apply_condition, draw_condition, through_codec
 from training.recipe import AugmentConfig, load_recipe
 
 RATE_HZ = 16000
@@ -50,6 +50,20 @@ def test_conditions_do_what_they_say(speech):
     longer = under(Condition(silence_s=1.0))
     assert len(x) < len(longer) <= len(x) + 2 * RATE_HZ
     assert np.abs(under(Condition(gain_db=60.0))).max() == 1.0
+
+
+@pytest.mark.parametrize("codec", ["mp3", "opus"])
+def test_codecs_keep_the_speech_and_its_level(speech, codec):
+    x = speech[RATE_HZ : 4 * RATE_HZ] / np.float32(100)
+    y = through_codec(x, RATE_HZ, codec, 24.0)
+    assert abs(len(y) - len(x)) < 0.2 * RATE_HZ
+    assert y.std() == pytest.approx(x.std(), rel=0.1)
+    n = 1 << 17
+    match = np.fft.irfft(np.fft.rfft(y, n) * np.fft.rfft(x, n).conj(), n).max()
+    assert 0.8 < match / np.sqrt(np.dot(x, x) * np.dot(y, y)) < 0.9999
+    drawn = draw_condition(AugmentConfig(codec_share=1.0), 0, np.random.default_rng(0))
+    assert drawn.codec in ("mp3", "opus")
+    assert 16.0 <= drawn.codec_kbps <= 32.0
 
 
 def test_drawn_conditions_stay_in_range():

@@ -6,15 +6,23 @@ real recording would have it: the running normaliser is trained on what it will 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import soundfile
 import soxr
 from scipy.fft import next_fast_len
 
 from ser_stream.types import Float32
 from training.recipe import AugmentConfig
+
+# Container and subtype in libsndfile, least and most kbit/s.
+CODECS = {
+    "mp3": ("MP3", "MPEG_LAYER_III", 8.0, 160.0),
+    "opus": ("OGG", "OPUS", 6.0, 256.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Condition:
         reverb_s: time in which the room's sound decays by 60 dB; 0 without a room.
         speed: playback speed.
         silence_s: most background before and after a clip.
+        codec: "mp3" or "opus", a lossy recording; "" for none.
+        codec_kbps: its bit rate.
     """
 
     gain_db: float = 0.0
@@ -38,6 +48,8 @@ class Condition:
     reverb_s: float = 0.0
     speed: float = 1.0
     silence_s: float = 0.0
+    codec: str = ""
+    codec_kbps: float = 24.0
 
 
 def draw_condition(config: AugmentConfig, n_noises: int, rng: np.random.Generator) -> Condition:
@@ -57,6 +69,8 @@ def draw_condition(config: AugmentConfig, n_noises: int, rng: np.random.Generato
         if rng.random() < config.speed_share
         else 1.0,
         silence_s=config.silence_s,
+        codec=str(rng.choice(list(CODECS))) if rng.random() < config.codec_share else "",
+        codec_kbps=float(rng.uniform(*config.codec_kbps)),
     )
 
 
@@ -83,11 +97,39 @@ def apply_condition(
         x = x + noise * np.sqrt(speech_power / noise_power / 10 ** (condition.snr_db / 10))
     if condition.band_hz is not None:
         x = _band_limit(x, condition.band_hz, rate_hz)
+    if condition.codec:
+        x = through_codec(x, rate_hz, condition.codec, condition.codec_kbps)
     gain = 1.0
     if condition.gain_db:
         # Nobody keeps a distance exactly.
         gain = 10 ** ((condition.gain_db + rng.uniform(-2, 2)) / 20)
     return np.clip(x * gain, -1.0, 1.0).astype(np.float32)
+
+
+def through_codec(x: Float32, rate_hz: int, codec: str, kbps: float) -> Float32:
+    """Encode mono float32 ``x`` (n,) and decode it again; the length may change by some ms."""
+    # libsndfile takes the bit rate as a share of what the format offers at 16 kHz, highest first.
+    container, subtype, least, most = CODECS[codec]
+    level = 1.0 - (kbps - least) / (most - least)
+    file = io.BytesIO()
+    # Both formats work on a scale of their own; what clips would be heard.
+    peak = max(float(np.abs(x).max()), 1e-4)
+    with soundfile.SoundFile(
+        file,
+        "w",
+        rate_hz,
+        1,
+        subtype,
+        format=container,
+        compression_level=min(max(level, 0.0), 1.0),
+        bitrate_mode="CONSTANT" if codec == "mp3" else None,
+    ) as out:
+        out.write(x * np.float32(0.5 / peak))
+    file.seek(0)
+    decoded, rate = soundfile.read(file, dtype="float32")
+    if rate != rate_hz:
+        decoded = soxr.resample(decoded, rate, rate_hz)
+    return (decoded * np.float32(peak / 0.5)).astype(np.float32)
 
 
 def _background(n: int, which: int, noises: Sequence[Float32], rng: np.random.Generator) -> Float32:

@@ -427,6 +427,38 @@ def evaluate_command(
         write_json(output, results)
 
 
+@app.command("card")
+def card_command(
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="Bundles; the shipped one without.")
+    ] = None,
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder with crema-d, emodb, ravdess, esc10.")
+    ] = Path("data"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder.")] = Path("card"),
+    robustness: Annotated[
+        bool, typer.Option("--robustness/--no-robustness", help="Measure bad channels too.")
+    ] = True,
+) -> None:
+    """Write a report card: accuracy, calibration, robustness, silence, responsiveness."""
+    from training.card import make_card
+    from training.card_report import write_card, write_comparison
+
+    cards = []
+    for path in models or [None]:
+        bundle = ModelBundle.load(path)
+        with Console(stderr=True).status("") as status:
+            card = make_card(
+                bundle, data, lambda step, s=status: s.update(step), robustness=robustness
+            )
+        folder = output if not models or len(models) == 1 else output / bundle.meta.name
+        write_card(folder, card)
+        typer.echo(f"{bundle.meta.name}: {folder / 'README.md'}")
+        cards.append(card)
+    if len(cards) > 1:
+        write_comparison(output / "README.md", cards)
+
+
 def _as_trained(utterances: list[Utterance], bundle: ModelBundle) -> list[Utterance]:
     """Utterances of the bundle's classes, emotions merged as its recipe merges them."""
     merge = bundle.meta.recipe.get("merge", {})

@@ -65,6 +65,16 @@ def load_audio(
     Raises:
         CorpusError: the file cannot be read, or holds nothing there.
     """
+    mono, rate = load_span(path, start_s, end_s)
+    return mono if rate == rate_hz else soxr.resample(mono, rate, rate_hz).astype(np.float32)
+
+
+def load_span(path: Path, start_s: float = 0.0, end_s: float | None = None) -> tuple[Float32, int]:
+    """Read a clip, or a span of it, as mono float32 with its own rate.
+
+    Raises:
+        CorpusError: the file cannot be read, or holds nothing there.
+    """
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -75,8 +85,7 @@ def load_audio(
         raise CorpusError(f"{path}: {error}") from error
     if len(samples) == 0:
         raise CorpusError(f"{path}: no samples" + ("" if start_s == 0.0 else f" at {start_s} s"))
-    mono = samples.mean(axis=1)
-    return mono if rate == rate_hz else soxr.resample(mono, rate, rate_hz).astype(np.float32)
+    return samples.mean(axis=1), rate
 
 
 def build_features(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.normalizer import NormalizerState
+from ser_stream.profile import Profile, ProfileRecorder
 from ser_stream.resample import StreamingResampler
-from ser_stream.sources import FileSource
-from ser_stream.types import AudioBlock, Float64
+from ser_stream.types import AudioBlock, Float32, Float64, Prediction
+from ser_stream.vad import GateConfig
 from training.corpora import Utterance
-from training.dataset import load_audio
+from training.dataset import load_audio, load_span
+from training.errors import TrainingError
 from training.metrics import expected_calibration_error, score
 from training.windows import by_speaker
 
@@ -25,12 +29,42 @@ class Hearing(StrEnum):
 
     ``COLD`` normalises by the training statistics. ``ALONE`` hears each clip as if it were the
     first, as ``ser-stream score`` does. ``RUNNING`` hears a speaker's clips in one fixed random
-    order through one normaliser.
+    order through one normaliser. ``CALIBRATED`` has a profile of half of the speaker's neutral
+    clips, at most 15 s, which are left out of the score.
     """
 
     COLD = "cold"
     ALONE = "alone"
     RUNNING = "running"
+    CALIBRATED = "calibrated"
+
+
+PROFILE_S = 15.0
+LEAST_PROFILE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the runtime made of some utterances.
+
+    Attributes:
+        utterances: those that were scored.
+        truth: their classes (n,).
+        posterior: mean posterior over an utterance's windows (n, classes); even where there was
+            none.
+        answered: the utterance had a window with speech (n,).
+    """
+
+    utterances: list[Utterance]
+    truth: NDArray[np.int64]
+    posterior: Float64
+    answered: NDArray[np.bool_]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Most probable class (n,); an utterance without an answer counts as the next wrong one."""
+        wrong = (self.truth + 1) % self.posterior.shape[1]
+        return np.where(self.answered, self.posterior.argmax(axis=1), wrong)
 
 
 def evaluate(
@@ -44,46 +78,125 @@ def evaluate(
     Returns:
         UAR, WA, recalls, confusion, ECE and the protocol in words.
     """
-    labels = bundle.meta.labels
-    state = NormalizerState.COLD if hearing is Hearing.COLD else NormalizerState.RUNNING
-    engine = Engine(bundle, EngineConfig(gate=None, normalizer=state))
-    posterior = np.zeros((len(utterances), len(labels)))
-    rng = np.random.default_rng(0)
-    done = 0
-    for group in by_speaker(utterances).values():
-        engine.reset()
-        for i in rng.permutation(group):
-            if hearing is not Hearing.RUNNING:
-                engine.reset()
-            posterior[i] = _mean_posterior(engine, utterances[int(i)])
-            done += 1
-            on_progress(done, len(utterances))
-    truth = np.array([labels.index(u.emotion) for u in utterances])
-    result = score(truth, posterior.argmax(axis=1), len(labels)).as_dict(labels)
-    result["ece"] = round(expected_calibration_error(posterior, truth), 4)
-    result["hearing"] = str(hearing)
+    heard = hear(bundle, utterances, hearing, on_progress=on_progress)
+    return {**figures(heard, bundle.meta.labels), "hearing": str(hearing)}
+
+
+def figures(heard: Heard, labels: tuple[str, ...]) -> dict[str, Any]:
+    """UAR, WA, recalls, confusion and ECE, as plain values."""
+    result = score(heard.truth, heard.predicted, len(labels)).as_dict(labels)
+    result["ece"] = round(expected_calibration_error(heard.posterior, heard.truth), 4)
     return result
 
 
-def _mean_posterior(engine: Engine, utterance: Utterance) -> Float64:
+def hear(
+    bundle: ModelBundle,
+    utterances: Sequence[Utterance],
+    hearing: Hearing,
+    channel: Callable[[Float32, int, Utterance], tuple[Float32, int]] | None = None,
+    gate: GateConfig | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Heard:
+    """Run utterances through the engine as users do.
+
+    Args:
+        bundle: the model.
+        utterances: clips, or spans of files.
+        hearing: what the normaliser knows.
+        channel: what happens to a clip on its way, (samples, rate, utterance) -> (samples, rate).
+        gate: speech gate; None lets every window through.
+        on_progress: told of utterances done and in all.
+    """
+    labels = bundle.meta.labels
+    clip = _Clip(bundle.meta.sample_rate_hz, channel)
+    rng = np.random.default_rng(0)
+    scored: list[int] = []
+    posterior = np.full((len(utterances), len(labels)), 1.0 / len(labels))
+    answered = np.zeros(len(utterances), dtype=np.bool_)
+    done = 0
+    for group in by_speaker(utterances).values():
+        order = rng.permutation(group).tolist()
+        profile = None
+        if hearing is Hearing.CALIBRATED:
+            profile, order, used = _calibrate(bundle, clip, utterances, order)
+            done += used
+        engine = Engine(bundle, _config(hearing, gate, profile))
+        for i in order:
+            if hearing is not Hearing.RUNNING:
+                engine.reset()
+            found = [
+                p.posterior for p in _listen(engine, clip(utterances[i])) if p.posterior is not None
+            ]
+            if found:
+                posterior[i] = np.mean(found, axis=0)
+                answered[i] = True
+            scored.append(i)
+            done += 1
+            on_progress(done, len(utterances))
+    scored.sort()
+    kept = [utterances[i] for i in scored]
+    truth = np.array([labels.index(u.emotion) for u in kept])
+    return Heard(kept, truth, posterior[scored], answered[scored])
+
+
+def _config(hearing: Hearing, gate: GateConfig | None, profile: Profile | None) -> EngineConfig:
+    if hearing is Hearing.CALIBRATED:
+        return EngineConfig(gate=gate, profile=profile)
+    state = NormalizerState.COLD if hearing is Hearing.COLD else NormalizerState.RUNNING
+    return EngineConfig(gate=gate, normalizer=state)
+
+
+def _calibrate(
+    bundle: ModelBundle, clip: _Clip, utterances: Sequence[Utterance], order: list[int]
+) -> tuple[Profile, list[int], int]:
+    """Make a profile of the first half of the neutral clips; return it and the other clips."""
+    neutral = [i for i in order if utterances[i].emotion == "neutral"]
+    recorder, used = ProfileRecorder(bundle), []
+    for i in neutral[: max(1, len(neutral) // 2)]:
+        samples = _resampled(clip(utterances[i]), bundle.meta.sample_rate_hz)
+        length_s = len(samples) / bundle.meta.sample_rate_hz
+        if used and recorder.heard_s + length_s > PROFILE_S:
+            break
+        recorder.feed(samples)
+        used.append(i)
+    if not used:
+        speaker = utterances[order[0]].speaker
+        raise TrainingError(f"{speaker} has no neutral clip to calibrate with")
+    profile = recorder.finish("neutral clips", least_s=LEAST_PROFILE_S)
+    return profile, [i for i in order if i not in used], len(used)
+
+
+class _Clip:
+    """An utterance's samples as they reach the microphone, with their rate."""
+
+    def __init__(
+        self,
+        rate_hz: int,
+        channel: Callable[[Float32, int, Utterance], tuple[Float32, int]] | None,
+    ) -> None:
+        self._rate_hz = rate_hz
+        self._channel = channel
+
+    def __call__(self, utterance: Utterance) -> tuple[Float32, int]:
+        u = utterance
+        if self._channel is None:
+            return load_span(u.path, u.start_s, u.end_s)
+        return self._channel(
+            load_audio(u.path, self._rate_hz, u.start_s, u.end_s), self._rate_hz, u
+        )
+
+
+def _listen(engine: Engine, clip: tuple[Float32, int]) -> list[Prediction]:
     # A gap starts the features anew and keeps what is known of the speaker.
-    rate = engine.bundle.meta.sample_rate_hz
-    predictions = []
-    if utterance.start_s or utterance.end_s is not None:
-        span = load_audio(utterance.path, rate, utterance.start_s, utterance.end_s)
-        predictions += engine.feed(AudioBlock(span, 0, True, None))
-    else:
-        source = FileSource(utterance.path)
-        resampler = StreamingResampler(source.sample_rate_hz, rate)
-        for block in source:
-            gap = block.start == 0
-            predictions += engine.feed(
-                resampler.push(AudioBlock(block.samples, block.start, gap, None))
-            )
-        predictions += engine.feed(resampler.flush())
-    predictions += engine.flush()
-    posteriors = [p.posterior for p in predictions if p.posterior is not None]
-    if not posteriors:
-        # Too short for the runtime to say anything: counted as undecided, not left out.
-        return np.full(len(engine.bundle.meta.labels), 1.0 / len(engine.bundle.meta.labels))
-    return np.mean(posteriors, axis=0)
+    samples, rate = clip
+    resampler = StreamingResampler(rate, engine.bundle.meta.sample_rate_hz)
+    predictions = engine.feed(resampler.push(AudioBlock(samples, 0, True, None)))
+    predictions += engine.feed(resampler.flush())
+    return predictions + engine.flush()
+
+
+def _resampled(clip: tuple[Float32, int], rate_hz: int) -> Float32:
+    samples, rate = clip
+    resampler = StreamingResampler(rate, rate_hz)
+    head = resampler.push(AudioBlock(samples, 0, False, None)).samples
+    return np.concatenate([head, resampler.flush().samples])

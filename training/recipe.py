@@ -36,6 +36,8 @@ class AugmentConfig:
         speed_share: share of conditions played slower or faster.
         speed: largest relative change of speed (and with it pitch).
         silence_s: most background before and after a clip.
+        codec_share: share of conditions that went through MP3 or Opus.
+        codec_kbps: range of their bit rates.
         seed: of the draws.
         validation: what chooses the epoch is heard under all conditions too.
     """
@@ -52,6 +54,8 @@ class AugmentConfig:
     speed_share: float = 0.0
     speed: float = 0.0
     silence_s: float = 0.0
+    codec_share: float = 0.0
+    codec_kbps: tuple[float, float] = (16.0, 32.0)
     seed: int = 0
     validation: bool = False
 

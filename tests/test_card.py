@@ -1,0 +1,204 @@
+"""The report card: what it measures, and what it refuses to measure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from edited_bundle import edited
+from toy_corpus import make_toy_corpus
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+
+from ser_stream.bundle import ModelBundle, TrainingData
+from ser_stream.smoothing import SmoothingConfig
+from ser_stream.vad import GateConfig
+from training.card import (
+    Stretch,
+    called_an_emotion,
+    channels,
+    hearings,
+    no_speech_sounds,
+    reliability,
+    respond,
+    stretches,
+    unseen,
+)
+from training.cli import app
+from training.corpora import CORPORA, Utterance
+from training.errors import TrainingError
+from training.evaluate import Heard, Hearing, hear
+
+RATE_HZ = 16000
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, speech):
+    """Corpora of three toy speakers, and two recordings of noise."""
+    root = tmp_path_factory.mktemp("data")
+    make_toy_corpus(root / "crema-d", speakers=3, takes=3)
+    noise = root / "esc10" / "rain"
+    noise.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("1-1-A", "5-2-A"):
+        soundfile.write(noise / f"{name}.ogg", 0.1 * rng.normal(size=3 * RATE_HZ), RATE_HZ)
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The shipped model, as if it had left out the toy speakers and knew profiles."""
+    metrics = {
+        "test crema-d": {
+            "uar": 0.5,
+            "protocol": "toy",
+            "speakers": ["crema-d/1001", "crema-d/1002"],
+        }
+    }
+    return edited(tmp_path_factory.mktemp("model"), metrics=metrics, profiles=True)
+
+
+@pytest.fixture(scope="module")
+def toy(data) -> list[Utterance]:
+    return CORPORA["crema-d"](data / "crema-d")
+
+
+def test_only_speakers_that_were_left_out_are_scored(model, toy):
+    bundle = ModelBundle.load(model)
+    assert {u.speaker for u in unseen(bundle, "crema-d", toy)} == {"crema-d/1001", "crema-d/1002"}
+    others = [replace(u, speaker=u.speaker.replace("crema-d", "ravdess")) for u in toy]
+    assert unseen(bundle, "ravdess", others) == others
+
+
+def test_a_model_that_does_not_tell_whom_it_left_out_is_refused(bundle, toy):
+    secretive = ModelBundle.load()
+    object.__setattr__(secretive, "meta", replace(bundle.meta, metrics={}))
+    with pytest.raises(TrainingError, match="does not tell which speakers"):
+        unseen(secretive, "crema-d", toy)
+    assert TrainingData("CREMA-D", "", "").corpus == "CREMA-D"
+
+
+def test_states_are_those_that_a_model_was_trained_for(tmp_path, bundle):
+    assert hearings(bundle) == (Hearing.ALONE, Hearing.RUNNING)
+    knows = ModelBundle.load(edited(tmp_path, profiles=True))
+    assert hearings(knows)[-1] is Hearing.CALIBRATED
+    fixed = ModelBundle.load(edited(tmp_path, normalizer_state="cold"))
+    assert hearings(fixed) == (Hearing.COLD,)
+
+
+def test_calibration_takes_half_of_the_neutral_clips_out_of_the_score(model, toy):
+    heard = hear(ModelBundle.load(model), toy, Hearing.CALIBRATED)
+    left = {(u.speaker, u.path) for u in toy} - {(u.speaker, u.path) for u in heard.utterances}
+    assert len(left) == 3  # one of three takes of each of three speakers
+    assert all("_NEU_" in path.name for _, path in left)
+    with pytest.raises(TrainingError, match="no neutral clip"):
+        hear(
+            ModelBundle.load(model), [u for u in toy if u.emotion != "neutral"], Hearing.CALIBRATED
+        )
+
+
+def test_a_clip_without_speech_counts_as_wrong(bundle, toy):
+    # The toy's buzzing is no speech to the detector.
+    heard = hear(bundle, toy, Hearing.ALONE, gate=GateConfig())
+    assert not heard.answered.any()
+    assert (heard.predicted != heard.truth).all()
+    np.testing.assert_array_equal(heard.posterior, 0.25)
+    assert hear(bundle, toy, Hearing.ALONE).answered.all()
+
+
+def test_channels_change_what_they_say(speech, toy):
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(size=RATE_HZ).astype(np.float32)]
+    x = speech[RATE_HZ : 4 * RATE_HZ]
+    for name, channel in channels(noise).items():
+        y, rate = channel(x, RATE_HZ, toy[0])
+        again, _ = channel(x, RATE_HZ, toy[0])
+        np.testing.assert_array_equal(y, again)
+        assert y.dtype == np.float32
+        assert rate == {"8 kHz": 8000, "48 kHz": 48000}.get(name, RATE_HZ)
+        assert len(y) / rate == pytest.approx(3.0, abs=0.1)
+        if name == "gain -40 dB":
+            np.testing.assert_allclose(y, x / 100, rtol=1e-5)
+        elif rate == RATE_HZ:
+            assert len(y) != len(x) or np.abs(y - x).max() > 1e-3
+
+
+def test_the_meter_calls_nothing_an_emotion_that_is_no_speech(bundle, data):
+    sounds = no_speech_sounds(RATE_HZ, data / "esc10")
+    assert len(sounds["environmental sound"]) == 1  # the fifth fold alone
+    for kind in ("silence", "white noise", "chords", "environmental sound"):
+        called, windows = called_an_emotion(bundle, sounds[kind][:1])
+        assert called == 0
+        assert windows >= 10
+    assert "environmental sound" not in no_speech_sounds(RATE_HZ, None)
+
+
+def test_reliability_counts_every_clip_once():
+    posterior = np.array([[0.95, 0.05], [0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
+    truth = np.array([0, 1, 1, 0])
+    heard = Heard([], truth, posterior, np.array([True, True, True, False]))
+    bins = reliability(heard)
+    assert [b["clips"] for b in bins] == [1, 1, 2]
+    assert [b["accuracy"] for b in bins] == [0.0, 1.0, 0.5]
+    assert bins[-1]["confidence"] == pytest.approx(0.925)
+
+
+def test_delay_and_flicker_of_a_scripted_stretch():
+    def sure(label: int | None) -> np.ndarray | None:
+        if label is None:
+            return None
+        return np.where(np.arange(4) == label, 0.97, 0.01).astype(np.float32)
+
+    ends = [0.1 * (k + 1) for k in range(100)]
+    change = Stretch(ends, [sure(2)] * 50 + [sure(0)] * 50, 5.0, 0)
+    wavering = [sure(0 if (k // 10) % 2 else 1) for k in range(100)]
+    steady = Stretch(ends, wavering, None, 0)
+    quick = respond([change, steady], SmoothingConfig(0.0, 0.5, 0.35, 0.0), 0.1)
+    assert quick.delay_s == pytest.approx(0.1)
+    # What is said from 3 s on changes every second: at 3.1 s, 4.1 s, ... 9.1 s.
+    assert quick.changes_per_minute == pytest.approx(7 / (7.1 / 60), rel=0.02)
+    assert quick.shown == 1.0
+    slow = respond([change, steady], SmoothingConfig(4.0, 0.6, 0.35, 0.0), 0.1)
+    assert slow.delay_s > 1.0
+    assert slow.changes_per_minute < quick.changes_per_minute
+    never = respond([replace(change, target=3), steady], SmoothingConfig(), 0.1)
+    assert never.delay_s == np.inf
+    assert never.found == 0.0
+    with pytest.raises(TrainingError, match="too few clips"):
+        respond([steady], SmoothingConfig(), 0.1)
+
+
+def test_clips_of_a_speaker_are_joined(bundle, toy):
+    found = stretches(bundle, [u for u in toy if u.speaker == "crema-d/1001"])
+    changing = [s for s in found if s.change_s is not None]
+    assert len(changing) == 3  # angry, happy and sad after neutral
+    assert len(found) - len(changing) == 4
+    assert all(0 < s.change_s < s.ends_s[-1] for s in changing if s.change_s is not None)
+
+
+def test_the_command_writes_everything(model, data, tmp_path):
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["card", *arguments, "--data", str(data)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run(str(model), "-o", str(tmp_path / "one"))
+    card = json.loads((tmp_path / "one" / "card.json").read_text())
+    assert set(card["corpora"]) == {"crema-d"}
+    assert set(card["corpora"]["crema-d"]) == {"speakers", "alone", "running", "calibrated"}
+    assert card["corpora"]["crema-d"]["running"]["utterances"] == 24
+    assert len(card["robustness"]) == 12
+    assert card["no_speech"]["environmental sound"]["called_an_emotion"] == 0
+    text = (tmp_path / "one" / "README.md").read_text()
+    for part in ("## Accuracy", "## Robustness", "## What is no speech", "## Responsiveness"):
+        assert part in text
+    for image in ("reliability.png", "response.png", "confusion-crema-d-running.png"):
+        assert (tmp_path / "one" / image).read_bytes().startswith(b"\x89PNG")
+        assert f"({image})" in text
+
+    run(str(model), str(model), "--no-robustness", "-o", str(tmp_path / "two"))
+    assert (tmp_path / "two" / "README.md").read_text().count("`default`") == 2

@@ -1,0 +1,405 @@
+"""A report card: what a shipped file is worth, measured through the runtime that users run.
+
+Nothing here looks at PyTorch. A model is heard as live use and ``ser-stream score`` run it, with
+speech gate and smoothing, by speakers that it was not trained on and on corpora that it never saw.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_stream.bundle import ModelBundle
+from ser_stream.engine import Engine, EngineConfig
+from ser_stream.normalizer import NormalizerState
+from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
+from ser_stream.types import AudioBlock, Float32, Prediction, State
+from ser_stream.vad import GateConfig
+from training.augment import Condition, apply_condition
+from training.corpora import CORPORA, Utterance, audio_files
+from training.dataset import load_audio
+from training.errors import TrainingError
+from training.evaluate import Heard, Hearing, figures, hear
+from training.windows import by_speaker
+
+# As often as the meter is updated.
+LIVE_HOP_S = 0.1
+# Environmental sound that no recipe may train on: ESC-10's fifth fold.
+UNSEEN_NOISE = "5-*"
+STEADY_AFTER_S = 3.0
+TIME_CONSTANTS_S = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+RELIABILITY_BINS = 10
+
+Channel = Callable[[Float32, int, Utterance], tuple[Float32, int]]
+
+
+def hearings(bundle: ModelBundle) -> tuple[Hearing, ...]:
+    """States that a model can be heard in: only what adapts can know a speaker."""
+    if bundle.meta.normalizer_state in (NormalizerState.NONE, NormalizerState.COLD):
+        return (Hearing.COLD,)
+    adapting = (Hearing.ALONE, Hearing.RUNNING)
+    return (*adapting, Hearing.CALIBRATED) if bundle.meta.profiles else adapting
+
+
+def unseen(bundle: ModelBundle, corpus: str, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Utterances of the model's classes by speakers that it was not trained on.
+
+    Raises:
+        TrainingError: it was trained on the corpus and does not tell whom it left out.
+    """
+    merge = bundle.meta.recipe.get("merge", {})
+    named = [replace(u, emotion=merge.get(u.emotion, u.emotion)) for u in utterances]
+    known = [u for u in named if u.emotion in bundle.meta.labels]
+    trained = {d.corpus for d in bundle.meta.training_data}
+    left_out = {s for m in bundle.meta.metrics.values() for s in m.get("speakers", ())}
+    kept = [u for u in known if u.speaker in left_out]
+    if kept:
+        return kept
+    if any(corpus.replace("-", "") in name.replace("-", "").lower() for name in trained):
+        raise TrainingError(
+            f"{bundle.meta.name} was trained on {corpus} and does not tell which speakers it left "
+            "out; train and export it again"
+        )
+    return known
+
+
+# Robustness
+
+
+def _rng(utterance: Utterance) -> np.random.Generator:
+    return np.random.default_rng([3, zlib.crc32(utterance.path.name.encode())])
+
+
+def _gain(gain_db: float) -> Channel:
+    factor = np.float32(10 ** (gain_db / 20))
+    return lambda x, rate, u: (np.clip(x * factor, -1.0, 1.0), rate)
+
+
+def _under(condition: Condition, noises: Sequence[Float32] = ()) -> Channel:
+    def channel(x: Float32, rate: int, u: Utterance) -> tuple[Float32, int]:
+        rng = _rng(u)
+        drawn = replace(condition, noise=int(rng.integers(len(noises)))) if noises else condition
+        return apply_condition(x, rate, drawn, noises, rng), rate
+
+    return channel
+
+
+def _at_rate(rate_hz: int) -> Channel:
+    def channel(x: Float32, rate: int, u: Utterance) -> tuple[Float32, int]:
+        import soxr
+
+        return soxr.resample(x, rate, rate_hz).astype(np.float32), rate_hz
+
+    return channel
+
+
+def channels(noises: Sequence[Float32]) -> dict[str, Channel]:
+    """What may happen to speech on its way, by name; ``noises`` at the model's rate."""
+    named: dict[str, Channel] = {f"gain {g:+d} dB": _gain(g) for g in (-40, -20, 10)}
+    if noises:
+        for snr in (20, 10, 5):
+            named[f"environmental noise, {snr} dB SNR"] = _under(Condition(snr_db=snr), noises)
+    named["telephone band, 300-3400 Hz"] = _under(Condition(band_hz=(300.0, 3400.0)))
+    named["room, 0.4 s reverberation"] = _under(Condition(reverb_s=0.4))
+    named["MP3, 24 kbit/s"] = _under(Condition(codec="mp3", codec_kbps=24.0))
+    named["Opus, 24 kbit/s"] = _under(Condition(codec="opus", codec_kbps=24.0))
+    named["8 kHz"] = _at_rate(8000)
+    named["48 kHz"] = _at_rate(48000)
+    return named
+
+
+# What is no speech
+
+
+def no_speech_sounds(rate_hz: int, noise: Path | None) -> dict[str, list[Float32]]:
+    """Sounds that have no emotion, by kind, at ``rate_hz``: recordings if ``noise`` has any."""
+    rng = np.random.default_rng(0)
+    n = 20 * rate_hz
+    t = np.arange(n) / rate_hz
+    white = 0.1 * rng.standard_normal(n)
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    pink = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1.0), n)
+    sounds = {
+        "silence": [np.zeros(n)],
+        "hiss of a quiet room": [1e-4 * rng.standard_normal(n)],
+        "white noise": [white],
+        "pink noise": [0.1 * pink / pink.std()],
+        "tones": [0.2 * np.sin(2 * np.pi * f * t) for f in (110.0, 220.0, 440.0, 1000.0)],
+        "chords": [_chords(t, root) for root in (110.0, 164.8, 220.0)],
+    }
+    named = {name: [x.astype(np.float32) for x in many] for name, many in sounds.items()}
+    if noise is not None:
+        recordings = _recordings(noise, rate_hz)
+        if recordings:
+            named["environmental sound"] = recordings
+    return named
+
+
+def _chords(t: np.ndarray[Any, Any], root_hz: float) -> np.ndarray[Any, Any]:
+    """A progression of major triads, half a second each, struck and decaying like a piano's."""
+    steps = (0, 5, 7, 0, -3, 5, 7, 12)
+    which = (t // 0.5).astype(int) % len(steps)
+    base = root_hz * 2 ** (np.array(steps)[which] / 12)
+    sound = np.zeros(len(t))
+    for semitones in (0, 4, 7):
+        for harmonic in (1, 2, 3, 4):
+            # The phase is a running sum: the pitch may jump, the wave may not.
+            hz = base * 2 ** (semitones / 12) * harmonic
+            phase = 2 * np.pi * np.cumsum(hz) * (t[1] - t[0])
+            sound += np.sin(phase) / harmonic**1.5
+    return 0.08 * sound * np.exp(-3.0 * (t % 0.5))
+
+
+def _recordings(folder: Path, rate_hz: int) -> list[Float32]:
+    paths = [p for p in audio_files(folder) if p.match(UNSEEN_NOISE)]
+    return [load_audio(p, rate_hz) for p in paths or audio_files(folder)]
+
+
+def called_an_emotion(bundle: ModelBundle, sounds: Sequence[Float32]) -> tuple[int, int]:
+    """Windows that the meter would call an emotion, and windows in all."""
+    engine = Engine(bundle, EngineConfig(hop_s=LIVE_HOP_S))
+    called = total = 0
+    for sound in sounds:
+        engine.reset()
+        predictions = _all(engine, sound)
+        called += sum(p.state is State.EMOTION for p in predictions)
+        total += len(predictions)
+    return called, total
+
+
+def _all(engine: Engine, samples: Float32) -> list[Prediction]:
+    return engine.feed(AudioBlock(samples, 0, True, None)) + engine.flush()
+
+
+# Responsiveness
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Posteriors of a live stream over joined clips of one speaker.
+
+    Attributes:
+        ends_s: where each window ends.
+        posteriors: (classes,) per window; None without speech.
+        change_s: where the emotion changes; None where it never does.
+        target: class after the change, or of the whole stretch.
+    """
+
+    ends_s: list[float]
+    posteriors: list[Float32 | None]
+    change_s: float | None
+    target: int
+
+
+def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stretch]:
+    """Let each speaker's clips be heard joined: neutral then emotional, and each emotion alone."""
+    rate, labels = bundle.meta.sample_rate_hz, bundle.meta.labels
+    found: list[Stretch] = []
+    for group in by_speaker(utterances).values():
+        clips: dict[str, list[Float32]] = {}
+        rng = np.random.default_rng(0)
+        for i in rng.permutation(group).tolist():
+            u = utterances[i]
+            samples = load_audio(u.path, rate, u.start_s, u.end_s)
+            clips.setdefault(u.emotion, []).append(samples)
+        for emotion, own in clips.items():
+            target = labels.index(emotion)
+            if emotion != "neutral" and len(clips.get("neutral", ())) >= 2 and len(own) >= 2:
+                before = np.concatenate(clips["neutral"][:4])
+                joined = np.concatenate([before, *own[:4]])
+                found.append(_stretch(bundle, joined, len(before) / rate, target))
+            if len(own) >= 3:
+                found.append(_stretch(bundle, np.concatenate(own[:8]), None, target))
+    return found
+
+
+def _stretch(bundle: ModelBundle, samples: Float32, change_s: float | None, target: int) -> Stretch:
+    engine = Engine(bundle, EngineConfig(hop_s=LIVE_HOP_S))
+    predictions = _all(engine, samples)
+    ends = [p.end / bundle.meta.sample_rate_hz for p in predictions]
+    return Stretch(ends, [p.posterior for p in predictions], change_s, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """How a smoother setting feels.
+
+    Attributes:
+        delay_s: median time from a change to the right label; infinite if most never come.
+        found: share of the changes whose label came at all.
+        changes_per_minute: of the shown label while the emotion stays the same.
+        shown: share of the time in which a label is shown while the emotion stays the same.
+    """
+
+    delay_s: float
+    found: float
+    changes_per_minute: float
+    shown: float
+
+
+def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) -> Response:
+    """Replay ``found`` through the engine's smoother and label decider.
+
+    Raises:
+        TrainingError: no stretch changes, or none stays the same.
+    """
+    delays: list[float] = []
+    changes = windows = shown = 0
+    for stretch in found:
+        labels = _replay(stretch, smoothing, hop_s)
+        if stretch.change_s is not None:
+            right = (
+                end - stretch.change_s
+                for end, label in zip(stretch.ends_s, labels, strict=True)
+                if end > stretch.change_s and label == stretch.target
+            )
+            delays.append(next(right, np.inf))
+        else:
+            steady = [
+                label
+                for end, label in zip(stretch.ends_s, labels, strict=True)
+                if end >= STEADY_AFTER_S
+            ]
+            changes += sum(a != b for a, b in itertools.pairwise(steady))
+            windows += len(steady)
+            shown += sum(label is not None for label in steady)
+    if not delays or not windows:
+        raise TrainingError("too few clips per speaker to join: no change, or nothing steady")
+    return Response(
+        float(np.median(delays)),
+        float(np.mean(np.isfinite(delays))),
+        changes / (windows * hop_s / 60.0),
+        shown / windows,
+    )
+
+
+def _replay(stretch: Stretch, smoothing: SmoothingConfig, hop_s: float) -> list[int | None]:
+    ema, decider = EmaSmoother(smoothing.time_constant_s), LabelDecider(smoothing)
+    labels: list[int | None] = []
+    for posterior in stretch.posteriors:
+        if posterior is None:
+            ema.reset()
+            decider.reset()
+            labels.append(None)
+        else:
+            labels.append(decider.update(ema.update(posterior, hop_s), hop_s))
+    return labels
+
+
+# The card
+
+
+def reliability(heard: Heard) -> list[dict[str, float]]:
+    """Clips, mean confidence and accuracy per bin of confidence."""
+    confidence = heard.posterior.max(axis=1)
+    right = heard.predicted == heard.truth
+    which = np.minimum((confidence * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    return [
+        {
+            "clips": int((which == b).sum()),
+            "confidence": float(confidence[which == b].mean()),
+            "accuracy": float(right[which == b].mean()),
+        }
+        for b in range(RELIABILITY_BINS)
+        if (which == b).any()
+    ]
+
+
+def make_card(
+    bundle: ModelBundle,
+    data: Path,
+    on_step: Callable[[str], None] = lambda step: None,
+    robustness: bool = True,
+) -> dict[str, Any]:
+    """Measure ``bundle`` on the corpora that lie in ``data``, each in a folder of its name.
+
+    Args:
+        bundle: the model.
+        data: folder with crema-d, emodb, ravdess and esc10; what is absent is left out.
+        on_step: told what is being measured.
+        robustness: measure what happens on bad channels too, which takes longest.
+
+    Returns:
+        Plain values for JSON: ``corpora``, ``robustness``, ``no_speech``, ``response``.
+
+    Raises:
+        TrainingError: no corpus is there.
+    """
+    gate = GateConfig()
+    corpora: dict[str, list[Utterance]] = {}
+    for name in ("crema-d", "emodb", "ravdess"):
+        if (data / name).is_dir():
+            corpora[name] = unseen(bundle, name, CORPORA[name](data / name))
+    if not corpora:
+        raise TrainingError(f"{data}: no folder crema-d, emodb or ravdess there")
+    noise = data / "esc10" if (data / "esc10").is_dir() else None
+    usual = hearings(bundle)
+    live = Hearing.RUNNING if Hearing.RUNNING in usual else usual[0]
+    labels = bundle.meta.labels
+    card: dict[str, Any] = {
+        "model": bundle.meta.name,
+        "labels": list(labels),
+        "corpora": {},
+        "robustness": {},
+        "no_speech": {},
+        "response": {},
+    }
+    clean: dict[str, float] = {}
+    for name, utterances in corpora.items():
+        told: dict[str, Any] = {"speakers": len({u.speaker for u in utterances})}
+        card["corpora"][name] = told
+        for hearing in usual:
+            on_step(f"{name}, {hearing}")
+            heard = hear(bundle, utterances, hearing, gate=gate)
+            told[str(hearing)] = {
+                **figures(heard, labels),
+                "unanswered": int((~heard.answered).sum()),
+                "reliability": reliability(heard),
+            }
+            if hearing is live:
+                clean[name] = told[str(hearing)]["uar"]
+    rate = bundle.meta.sample_rate_hz
+    if robustness:
+        noises = _recordings(noise, rate) if noise is not None else []
+        for channel, change in channels(noises).items():
+            row = {}
+            for name, utterances in corpora.items():
+                on_step(f"{name}, {channel}")
+                heard = hear(bundle, utterances, live, change, gate)
+                uar = figures(heard, labels)["uar"]
+                row[name] = {"uar": uar, "loss": round(clean[name] - uar, 4)}
+            card["robustness"][channel] = row
+    for kind, sounds in no_speech_sounds(rate, noise).items():
+        on_step(f"no speech: {kind}")
+        called, total = called_an_emotion(bundle, sounds)
+        card["no_speech"][kind] = {"windows": total, "called_an_emotion": called}
+    for name, utterances in corpora.items():
+        on_step(f"{name}, responsiveness")
+        found = stretches(bundle, utterances)
+        hop_s = max(1, round(LIVE_HOP_S / bundle.hop_s)) * bundle.hop_s
+        usual_smoothing = bundle.meta.smoothing
+        card["response"][name] = {
+            "default": _as_dict(respond(found, usual_smoothing, hop_s)),
+            "curve": {
+                str(tau): _as_dict(
+                    respond(found, replace(usual_smoothing, time_constant_s=tau), hop_s)
+                )
+                for tau in TIME_CONSTANTS_S
+            },
+        }
+    return card
+
+
+def _as_dict(response: Response) -> dict[str, float]:
+    return {
+        "delay_s": round(response.delay_s, 2),
+        "found": round(response.found, 3),
+        "changes_per_minute": round(response.changes_per_minute, 2),
+        "shown": round(response.shown, 3),
+    }
