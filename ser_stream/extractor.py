@@ -48,6 +48,8 @@ class Extractor(ABC):
         width: features per frame.
         look_back: frames before a frame that it depends on.
         look_ahead: frames after a frame that it depends on; a frame is ready that much later.
+        gain: what each feature gains when the recording gets 1 dB louder, float32 (width,); None
+            where that is no constant.
     """
 
     sample_rate_hz: int
@@ -56,6 +58,7 @@ class Extractor(ABC):
     width: int
     look_back: int = 0
     look_ahead: int = 0
+    gain: Float32 | None = None
 
     @property
     def shortest(self) -> int:

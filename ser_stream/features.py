@@ -109,6 +109,9 @@ class LogMelConfig:
         f_max_hz: upper edge of the highest band.
         log_floor: power below which the logarithm is held.
         taper: "hann" or "hamming", periodic.
+        prosody: append three features that the paper does not have: the pitch in octaves above
+            100 Hz, the periodicity, which tells how far the pitch can be believed, and the level
+            in dBFS. They also tell voiced frames, which the running normaliser learns from.
     """
 
     sample_rate_hz: int = 16000
@@ -119,9 +122,12 @@ class LogMelConfig:
     f_max_hz: float = 8000.0
     log_floor: float = 1e-10
     taper: str = "hann"
+    prosody: bool = False
 
     def __post_init__(self) -> None:
         _check_bands(self)
+        if self.prosody and not _hears_pitch(self.n_fft, self.sample_rate_hz):
+            raise ConfigError(f"a frame of {self.n_fft} samples is too short for prosody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,22 +233,74 @@ class _MelSpectrum:
         return TEN * np.log10(np.maximum(mean_square, self._level_floor))
 
 
+class _VoiceTracker:
+    """Pitch and periodicity from the autocorrelation, which the power spectrum gives.
+
+    Args:
+        rate_hz: rate of the samples.
+        taper: of the frames, whose own autocorrelation is divided out.
+    """
+
+    SILENCE = np.float32(1e-9)
+    FLAT = np.float32(-1e-9)
+
+    def __init__(self, rate_hz: int, taper: Float32) -> None:
+        self._periods = _periods(rate_hz)
+        self._lag_cosines = _lag_cosines(taper, self._periods)
+        self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
+        self._reference_octave = np.float32(np.log2(rate_hz / 2 / PITCH_REFERENCE_HZ))
+
+    def periodicity(self, power: Float32) -> Float32:
+        """Largest normalised autocorrelation at a voice's periods, power (n, bins) -> (n,)."""
+        return self._periodicity(self._correlation(power))
+
+    def octaves_and_periodicity(self, power: Float32) -> tuple[Float32, Float32]:
+        """Pitch in octaves above 100 Hz and periodicity, power (n, bins) -> (n,), (n,)."""
+        correlation = self._correlation(power)
+        return self._octaves(correlation), self._periodicity(correlation)
+
+    def _periodicity(self, correlation: Float32) -> Float32:
+        return np.minimum(np.maximum(correlation.max(axis=1), ZERO), ONE)
+
+    def _correlation(self, power: Float32) -> Float32:
+        product = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, 1 + lags)
+        # Column 0 is lag 0, the power itself; the others are the periods of a voice.
+        product[:, 1:] /= np.maximum(product[:, :1], self.SILENCE)
+        return product[:, 1:]
+
+    def _octaves(self, correlation: Float32) -> Float32:
+        # Twice a period is a period too: a small cost per octave prefers the shorter one.
+        frame = np.arange(len(correlation))
+        best = (correlation - self._octave_cost)[:, 1:-1].argmax(axis=1) + 1
+        before, after = correlation[frame, best - 1], correlation[frame, best + 1]
+        # The peak of the parabola through the best lag and its neighbours, at most half a lag away.
+        bend = np.minimum(before + after - TWO * correlation[frame, best], self.FLAT)
+        shift = HALF * (before - after) / bend
+        lag = self._periods[best] + np.minimum(np.maximum(shift, -HALF), HALF)
+        return self._reference_octave - np.log2(lag)
+
+
 class LogMelExtractor(FramewiseExtractor):
     """Compute log-mel frames of whole arrays, in dB."""
 
     def __init__(self, config: LogMelConfig) -> None:
         self.config = c = config
         self.sample_rate_hz, self.hop_length = c.sample_rate_hz, c.hop_length
-        self.frame_length, self.width = c.n_fft, c.n_mels
+        self.frame_length, self.width = c.n_fft, c.n_mels + (3 if c.prosody else 0)
         self._spectrum = _MelSpectrum(c)
+        self._voice = _VoiceTracker(c.sample_rate_hz, self._spectrum.taper) if c.prosody else None
+        # A band moves as many dB as the recording, and so does the level.
+        self.gain = np.ones(self.width, dtype=np.float32)
+        if c.prosody:
+            self.gain[-3:-1] = 0.0
 
     def analyse(self, frames: Float32) -> Frames:
         power = self._spectrum.power(frames)
-        return Frames(
-            self._spectrum.log_mel(power),
-            self._spectrum.level_db(power),
-            np.ones(len(power), dtype=np.float32),
-        )
+        mel, level = self._spectrum.log_mel(power), self._spectrum.level_db(power)
+        if self._voice is None:
+            return Frames(mel, level, np.ones(len(power), dtype=np.float32))
+        octaves, periodicity = self._voice.octaves_and_periodicity(power)
+        return Frames(np.column_stack([mel, octaves, periodicity, level]), level, periodicity)
 
 
 class MfccExtractor(FramewiseExtractor):
@@ -259,14 +317,13 @@ class MfccExtractor(FramewiseExtractor):
             self._filters = [delta_filter(DELTA_REACH, k + 1) for k in range(c.deltas)]
         self._spectrum = _MelSpectrum(c)
         self._dct = dct_matrix(c.n_mels, c.n_mfcc)
-        self._silence = np.float32(1e-9)
-        self._flat = np.float32(-1e-9)
-        self._tells_voices = _hears_pitch(c.n_fft, c.sample_rate_hz)
-        if self._tells_voices:
-            self._periods = _periods(c.sample_rate_hz)
-            self._lag_cosines = _lag_cosines(self._spectrum.taper, self._periods)
-            self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
-            self._reference_octave = np.float32(np.log2(c.sample_rate_hz / 2 / PITCH_REFERENCE_HZ))
+        # What every band gains goes into the zeroth coefficient alone.
+        self.gain = np.zeros(self.width, dtype=np.float32)
+        self.gain[: c.n_mfcc] = self._dct.sum(axis=0)
+        self.gain[1 : c.n_mfcc] = 0.0
+        self._voice = None
+        if _hears_pitch(c.n_fft, c.sample_rate_hz):
+            self._voice = _VoiceTracker(c.sample_rate_hz, self._spectrum.taper)
 
     @property
     def base_width(self) -> int:
@@ -283,14 +340,13 @@ class MfccExtractor(FramewiseExtractor):
         n = len(power)
         features = np.empty((n, self._base_width), dtype=np.float32)
         np.matmul(self._spectrum.log_mel(power), self._dct, out=features[:, : c.n_mfcc])
-        if self._tells_voices and n:
-            correlation = self._correlation(power)
-            periodicity = np.minimum(np.maximum(correlation.max(axis=1), ZERO), ONE)
-            if c.pitch:
-                features[:, -2] = self._octaves(correlation)
-                features[:, -1] = periodicity
-        else:
+        if self._voice is None:
             periodicity = np.ones(n, dtype=np.float32)
+        elif c.pitch:
+            features[:, -2], periodicity = self._voice.octaves_and_periodicity(power)
+            features[:, -1] = periodicity
+        else:
+            periodicity = self._voice.periodicity(power)
         return Frames(features, self._spectrum.level_db(power), periodicity)
 
     def in_context(self, base: Float32, skip: int) -> Float32:
@@ -309,23 +365,6 @@ class MfccExtractor(FramewiseExtractor):
                     change += tap * base[k : k + inner]
             columns.append(np.concatenate([np.repeat(change[:1], at_start, axis=0), change]))
         return np.concatenate(columns, axis=1)
-
-    def _correlation(self, power: Float32) -> Float32:
-        product = power[:, : len(self._lag_cosines)] @ self._lag_cosines  # (n, 1 + lags)
-        # Column 0 is lag 0, the power itself; the others are the periods of a voice.
-        product[:, 1:] /= np.maximum(product[:, :1], self._silence)
-        return product[:, 1:]
-
-    def _octaves(self, correlation: Float32) -> Float32:
-        # Twice a period is a period too: a small cost per octave prefers the shorter one.
-        frame = np.arange(len(correlation))
-        best = (correlation - self._octave_cost)[:, 1:-1].argmax(axis=1) + 1
-        before, after = correlation[frame, best - 1], correlation[frame, best + 1]
-        # The peak of the parabola through the best lag and its neighbours, at most half a lag away.
-        bend = np.minimum(before + after - TWO * correlation[frame, best], self._flat)
-        shift = HALF * (before - after) / bend
-        lag = self._periods[best] + np.minimum(np.maximum(shift, -HALF), HALF)
-        return self._reference_octave - np.log2(lag)
 
 
 class SpectrogramExtractor(FramewiseExtractor):

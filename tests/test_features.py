@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -436,3 +438,44 @@ def test_pitch_leaves_the_coefficients_alone(speech):
     np.testing.assert_array_equal(with_pitch.features[:, 14], with_pitch.periodicity)
     silent = MfccExtractor(MfccConfig(pitch=True))(np.zeros(4096, np.float32)).features
     assert np.isfinite(silent).all()
+
+
+# What the running normaliser needs
+
+
+@pytest.mark.parametrize("n_mels", [40, 48])
+def test_prosody_is_appended_to_the_bands(speech, n_mels):
+    config = LogMelConfig(n_fft=1024, hop_length=256, n_mels=n_mels, f_max_hz=5300.0)
+    x = speech[RATE_HZ : 4 * RATE_HZ]
+    plain = LogMelExtractor(config)(x)
+    with_prosody = LogMelExtractor(replace(config, prosody=True))(x)
+    np.testing.assert_array_equal(with_prosody.features[:, :n_mels], plain.features)
+    mfcc = MfccConfig(n_fft=1024, hop_length=256, n_mfcc=1, pitch=True)
+    reference = MfccExtractor(mfcc)(x)
+    np.testing.assert_array_equal(with_prosody.features[:, n_mels:-1], reference.features[:, 1:])
+    np.testing.assert_array_equal(with_prosody.periodicity, reference.periodicity)
+    np.testing.assert_array_equal(with_prosody.features[:, -1], plain.level_db)
+    assert LogMelExtractor(replace(config, prosody=True))(x[:100]).features.shape == (0, n_mels + 3)
+    with pytest.raises(ConfigError, match="too short for prosody"):
+        LogMelConfig(prosody=True)
+
+
+@pytest.mark.parametrize(
+    "extractor",
+    [
+        LogMelExtractor(LogMelConfig()),
+        LogMelExtractor(LogMelConfig(n_fft=1024, hop_length=256, prosody=True)),
+        MfccExtractor(MfccConfig()),
+        MfccExtractor(MfccConfig(pitch=True, deltas=2)),
+    ],
+)
+def test_the_gain_of_a_feature_is_what_a_louder_recording_adds(speech, extractor):
+    assert extractor.gain is not None
+    assert extractor.gain.any()
+    rng = np.random.default_rng(0)
+    # Noise keeps every band above its floor.
+    x = (speech[RATE_HZ : 3 * RATE_HZ] / 4 + rng.normal(0, 1e-3, 2 * RATE_HZ)).astype(np.float32)
+    louder = extractor(x * np.float32(10 ** (6 / 20))).features
+    # Where the pitch is anybody's guess, rounding may decide.
+    change = np.median(louder - extractor(x).features, axis=0)
+    np.testing.assert_allclose(change, 6.0 * extractor.gain, atol=1e-2)

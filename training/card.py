@@ -22,16 +22,15 @@ from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig
 from training.augment import Condition, apply_condition
-from training.corpora import CORPORA, Utterance, audio_files
+from training.corpora import CORPORA, Utterance
 from training.dataset import load_audio
 from training.errors import TrainingError
 from training.evaluate import Heard, Hearing, figures, hear
+from training.noises import split_noises
 from training.windows import by_speaker
 
 # As often as the meter is updated.
 LIVE_HOP_S = 0.1
-# Environmental sound that no recipe may train on: ESC-10's fifth fold.
-UNSEEN_NOISE = "5-*"
 STEADY_AFTER_S = 3.0
 TIME_CONSTANTS_S = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 RELIABILITY_BINS = 10
@@ -118,7 +117,7 @@ def channels(noises: Sequence[Float32]) -> dict[str, Channel]:
 
 
 def no_speech_sounds(rate_hz: int, noise: Path | None) -> dict[str, list[Float32]]:
-    """Sounds that have no emotion, by kind, at ``rate_hz``: recordings if ``noise`` has any."""
+    """Sounds that have no emotion, by kind, at ``rate_hz``; ``noise`` is a folder of recordings."""
     rng = np.random.default_rng(0)
     n = 20 * rate_hz
     t = np.arange(n) / rate_hz
@@ -135,9 +134,7 @@ def no_speech_sounds(rate_hz: int, noise: Path | None) -> dict[str, list[Float32
     }
     named = {name: [x.astype(np.float32) for x in many] for name, many in sounds.items()}
     if noise is not None:
-        recordings = _recordings(noise, rate_hz)
-        if recordings:
-            named["environmental sound"] = recordings
+        named["environmental sound"] = _recordings(noise, rate_hz)
     return named
 
 
@@ -157,8 +154,7 @@ def _chords(t: np.ndarray[Any, Any], root_hz: float) -> np.ndarray[Any, Any]:
 
 
 def _recordings(folder: Path, rate_hz: int) -> list[Float32]:
-    paths = [p for p in audio_files(folder) if p.match(UNSEEN_NOISE)]
-    return [load_audio(p, rate_hz) for p in paths or audio_files(folder)]
+    return [load_audio(p, rate_hz) for p in split_noises(folder)[1]]
 
 
 def called_an_emotion(bundle: ModelBundle, sounds: Sequence[Float32]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ser_stream.bundle import ModelBundle
 from ser_stream.entry import EXIT_ERROR, run_command
 from ser_stream.errors import ConfigError
-from training.corpora import CORPORA, Utterance, audio_files
+from training.corpora import CORPORA, Utterance
 from training.crossval import (
     Job,
     Run,
@@ -34,6 +34,7 @@ from training.fit import Epoch
 from training.folds import FOLDS, split_by_speaker
 from training.launch import finish, launch, wait_for_all
 from training.metrics import Summary, summarize
+from training.noises import split_noises
 from training.recipe import (
     RecipeBook,
     Row,
@@ -292,9 +293,7 @@ def _plan(
     precision: str,
 ) -> Run:
     recipe = book.recipe(variant, protocol, changes)
-    noises = audio_files(noise) if noise is not None and noise.is_dir() else []
-    if noise is not None and not noises:
-        raise ConfigError(f"--noise {noise}: no audio there")
+    noises = [] if noise is None else split_noises(noise)[0]
     return Run(
         recipe,
         book.protocol(protocol),
