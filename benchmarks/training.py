@@ -29,7 +29,7 @@ import soundfile
 import torch
 
 from ser_stream.frontend import FrontEnd, make_extractor
-from ser_stream.normalizer import FeatureStatistics, Normalizer, NormalizerState
+from ser_stream.normalizer import FeatureStatistics, Normalizer, NormalizerState, embedding_width
 from training.fit import make_optimizer
 from training.launch import Launch
 from training.models import make_model
@@ -75,7 +75,8 @@ def windows_per_s(recipe: Recipe, where: Launch, repeats: int) -> float:
     x = (x - x.mean()) / x.std() + 0.01 * torch.randn_like(x)
     extra = {}
     if recipe.embedding:
-        extra["embedding"] = torch.zeros(n, 2 * extractor.width, device=where.device)
+        width = embedding_width(recipe.embedding, extractor.width)
+        extra["embedding"] = torch.zeros(n, width, device=where.device)
     y = torch.arange(n, device=where.device) % len(recipe.labels)
 
     def step() -> None:

@@ -46,6 +46,7 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         std=tuple(float(v) for v in checkpoint.std),
         normalizer=recipe.normalizer,
         normalizer_state=recipe.normalizer_state,
+        profiles=recipe.train.calibrated_share > 0,
         embedding=recipe.embedding,
         temperature=checkpoint.temperature,
         logit_bias=checkpoint.logit_bias,

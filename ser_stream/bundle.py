@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 
 from ser_stream.errors import BundleError, ConfigError
 from ser_stream.extractor import Extractor
-from ser_stream.frontend import make_extractor
+from ser_stream.frontend import make_extractor, make_normalizer
 from ser_stream.normalizer import (
+    EMBEDDINGS,
     FeatureStatistics,
     Normalizer,
     NormalizerConfig,
@@ -22,11 +23,10 @@ from ser_stream.normalizer import (
 )
 from ser_stream.onnx_session import models_folder, open_session
 from ser_stream.smoothing import SmoothingConfig
-from ser_stream.types import Float32, Float64
+from ser_stream.types import Float32
 
 METADATA_KEY = "ser_stream"
 SCHEMA = 1
-EMBEDDINGS = ("", "statistics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ class ModelMeta:
         normalizer: how statistics run.
         normalizer_state: the state that the network was trained for.
         profiles: the network was trained for the statistics of a speaker's neutral speech too.
-        embedding: "statistics" if the network also takes `Normalizer.embedding`, else "".
+        embedding: what the network is told of the speaker besides, one of
+            `ser_stream.normalizer.EMBEDDINGS`.
         temperature: logits are divided by it...
         logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
             validation speakers (bias-corrected temperature scaling: Alexandari, Kundaje &
@@ -218,23 +219,17 @@ class ModelBundle:
         """The per-frame stage that the model was trained with; stateless."""
         return self._extractor
 
-    def make_normalizer(
-        self, state: NormalizerState | None = None, known: Float64 | None = None
-    ) -> Normalizer:
-        """Build a fresh normaliser; the state is the one trained for unless given.
-
-        ``known`` are the moments of a profile, for the calibrated state.
-        """
+    def make_normalizer(self, state: NormalizerState | None = None) -> Normalizer:
+        """Build a fresh normaliser; the state is the one trained for unless given."""
         meta = self.meta
-        return Normalizer(
+        return make_normalizer(
+            self._extractor,
             FeatureStatistics(
                 np.array(meta.mean, dtype=np.float32), np.array(meta.std, dtype=np.float32)
             ),
             meta.normalizer,
-            1.0 / self.hop_s,
             meta.normalizer_state if state is None else state,
-            embeds=bool(meta.embedding),
-            known=known,
+            meta.embedding,
         )
 
     def __call__(self, features: Float32, embedding: Float32 | None = None) -> Float32:
@@ -242,7 +237,7 @@ class ModelBundle:
 
         Args:
             features: float32 (batch, frames, features).
-            embedding: float32 (batch, 2 features), for models that take one.
+            embedding: float32 (batch, embedding_width), for models that take one.
         """
         values = (features,) if embedding is None else (features, embedding)
         return self._session.run(None, dict(zip(self._inputs, values, strict=True)))[0]
@@ -268,12 +263,16 @@ class ModelBundle:
                 raise ConfigError(
                     f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
                 )
-            self.make_normalizer()
+            normalizer = self.make_normalizer()
             wanted = ["features", "embedding"] if meta.embedding else ["features"]
             if self._inputs != wanted:
                 raise ConfigError(f"the graph has inputs {self._inputs}, expected {wanted}")
-            window = extractor.present(np.zeros((meta.window_frames, width), dtype=np.float32))
-            embedding = np.zeros((1, 2 * width), np.float32) if meta.embedding else None
+            silence = np.zeros((meta.window_frames, width), dtype=np.float32)
+            nothing = np.zeros(normalizer.moments_width)
+            window = extractor.present(normalizer.normalize(silence, nothing))
+            embedding = None
+            if meta.embedding:
+                embedding = np.zeros((1, normalizer.embedding_width), np.float32)
             out = self(window[None], embedding)
             if out.shape != (1, len(meta.labels)):
                 raise ConfigError(f"output {out.shape} for {len(meta.labels)} labels")

@@ -10,7 +10,7 @@ import numpy as np
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.frontend import FrontEnd
-from ser_stream.normalizer import Normalizer, NormalizerState
+from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile
 from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
@@ -33,9 +33,8 @@ class EngineConfig:
             bundle's default.
         smoothing: averaging and hysteresis; None takes the bundle's defaults.
         gate: speech gate; None lets every window through.
-        normalizer: state of the normaliser; None takes the one that the model was trained for, or
-            the calibrated one with a profile.
-        profile: the speaker's neutral voice.
+        normalizer: state of the normaliser; None takes the one that the model was trained for.
+        profile: the speaker's neutral voice, in place of what is heard.
     """
 
     hop_s: float | None = None
@@ -45,9 +44,8 @@ class EngineConfig:
     profile: Profile | None = None
 
     def __post_init__(self) -> None:
-        calibrated = self.normalizer in (None, NormalizerState.CALIBRATED)
-        if self.profile is not None and not calibrated:
-            raise ConfigError(f"a profile needs the calibrated state, got {self.normalizer}")
+        if self.profile is not None and self.normalizer not in (None, NormalizerState.RUNNING):
+            raise ConfigError(f"a profile is of no use in the state {self.normalizer}")
         if self.hop_s is not None and not 0.0 < self.hop_s <= 60.0:
             raise ConfigError(f"need 0 < hop_s <= 60, got {self.hop_s}")
 
@@ -88,10 +86,13 @@ class Engine:
             if config.hop_s is None
             else max(1, round(config.hop_s / bundle.hop_s))
         )
+        normalizer = bundle.make_normalizer(config.normalizer)
+        if config.profile is not None:
+            normalizer.tell(config.profile.moments(normalizer, 1.0 / bundle.hop_s))
         piece_frames = MAX_PIECE // self._hop_length + 1
         self._front_end = FrontEnd(
             bundle.extractor,
-            self._normalizer(bundle, config),
+            normalizer,
             capacity=self._frames + self.hop_frames + piece_frames,
             max_samples=MAX_PIECE,
         )
@@ -181,14 +182,6 @@ class Engine:
         """Forget the stream and the speaker."""
         self._front_end.reset()
         self._restart(0)
-
-    @staticmethod
-    def _normalizer(bundle: ModelBundle, config: EngineConfig) -> Normalizer:
-        if config.profile is None:
-            return bundle.make_normalizer(config.normalizer)
-        mean = np.array(bundle.meta.mean, dtype=np.float32).astype(np.float64)
-        known = config.profile.moments(mean, 1.0 / bundle.hop_s)
-        return bundle.make_normalizer(NormalizerState.CALIBRATED, known)
 
     def _restart(self, base: int) -> None:
         self._base = base

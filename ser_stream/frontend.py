@@ -25,7 +25,12 @@ from ser_stream.features import (
     repeat_to,
 )
 from ser_stream.lld import LldConfig, LldExtractor
-from ser_stream.normalizer import Normalizer
+from ser_stream.normalizer import (
+    FeatureStatistics,
+    Normalizer,
+    NormalizerConfig,
+    NormalizerState,
+)
 from ser_stream.ring import RingBuffer
 from ser_stream.types import Float32, Float64
 
@@ -57,6 +62,22 @@ def check_front_end(name: str, params: Mapping[str, Any]) -> Any:
     if unknown := set(params) - known:
         raise ConfigError(f"front end {name}: unknown parameters {sorted(unknown)}")
     return config_type(**params)
+
+
+def make_normalizer(
+    extractor: Extractor,
+    statistics: FeatureStatistics,
+    config: NormalizerConfig,
+    state: NormalizerState,
+    embeds: str = "",
+) -> Normalizer:
+    """Build a fresh normaliser of an extractor's features; see `Normalizer`.
+
+    Raises:
+        ConfigError: the level is to be taken out of features whose gain is no constant.
+    """
+    rate = extractor.sample_rate_hz / extractor.hop_length
+    return Normalizer(statistics, config, rate, state, embeds=embeds, gain=extractor.gain)
 
 
 class FrontEnd:
@@ -137,7 +158,7 @@ class FrontEnd:
         )
 
     def embedding(self, frame: int) -> Float32:
-        """Describe the speaker as known after ``frame``, float32 (2 features,)."""
+        """Describe the speaker as known after ``frame``, float32 (embedding_width,)."""
         return self._normalizer.embedding(self.moments(frame))
 
     def moments(self, frame: int) -> Float64:

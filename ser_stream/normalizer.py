@@ -3,8 +3,9 @@
 Corpora, rooms and voices differ more in the mean and spread of the features than emotions do. The
 normaliser takes those out with one of two kinds of statistics: those of the training data
 (``cold``), or those of the voiced frames heard so far, blended in as evidence grows (``running``).
-A third kind is known beforehand: those of the user's neutral speech (``calibrated``). Front ends
-that scale each window by itself need none of them (``none``).
+Instead of what it has heard it can be told what the user's neutral speech is like: that is the
+calibrated state, ``running`` with a profile. Front ends that scale each window by themselves need
+no statistics (``none``).
 It is causal, and since its state is recorded per frame, it does not depend on how audio is cut
 into blocks.
 """
@@ -28,7 +29,16 @@ class NormalizerState(StrEnum):
     NONE = "none"
     COLD = "cold"
     RUNNING = "running"
-    CALIBRATED = "calibrated"
+
+
+# Columns of a moments row before the sums: weight, sum of levels, loudest level.
+HEADER = 3
+# What a network may be told of the speaker besides the normalised window.
+EMBEDDINGS = ("", "statistics", "knowledge")
+# How much louder the loudest frame is than the mean of the voiced ones, about.
+CREST_DB = 6.0
+# The logarithm of 1 + seconds of evidence lies around this.
+USUAL_EVIDENCE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,10 @@ class NormalizerConfig:
         floor_dbfs: ...and above this level.
         release_db_per_s: how fast the loudest recent level is forgotten.
         clip: normalised features are limited to +- this many standard deviations.
+        level: take the level of the voice out first, so that a louder recording sounds the same
+            from the first window on; for front ends whose features have a known gain.
+        both: windows hold every feature twice: normalised by what was told of the speaker, or by
+            what was heard if nothing was, and normalised by what was heard.
     """
 
     prior_s: float = 1.0
@@ -53,6 +67,8 @@ class NormalizerConfig:
     floor_dbfs: float = -75.0
     release_db_per_s: float = 1.0
     clip: float = 5.0
+    level: bool = False
+    both: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.prior_s < self.memory_s:
@@ -81,17 +97,16 @@ class Normalizer:
     """Accumulate moments of voiced frames and turn them into statistics.
 
     Args:
-        prior: training statistics.
+        prior: training statistics; of frames at a level of 0 dBFS where the level is taken out.
         config: how statistics run.
         frames_per_s: frame rate.
         state: which statistics normalise.
-        embeds: gather moments in any state, because `embedding` will be asked for.
-        known: moments of the speaker's neutral speech, float64 (1 + 2 features,), for the
-            calibrated state; they stay as they are.
+        embeds: which embedding will be asked for, one of `EMBEDDINGS`; any gathers moments in
+            every state.
+        gain: what each feature gains per dB; needed where the level is taken out.
 
-    Moments are float64 rows ``[weight, sum (features), sum of squares (features)]``; the row of
-    frame k describes the voiced frames 0..k and is what a window that ends with frame k is
-    normalised by.
+    Moments are float64 rows: `HEADER`, sum (features), sum of squares (features). The row of frame
+    k describes the voiced frames 0..k and is what a window that ends with frame k is normalised by.
     """
 
     def __init__(
@@ -101,13 +116,13 @@ class Normalizer:
         frames_per_s: float,
         state: NormalizerState = NormalizerState.RUNNING,
         *,
-        embeds: bool = False,
-        known: Float64 | None = None,
+        embeds: str = "",
+        gain: Float32 | None = None,
     ) -> None:
-        if (state is NormalizerState.CALIBRATED) != (known is not None):
-            raise ConfigError("the calibrated state, and no other, takes moments of a profile")
-        self._known = known
-        self._gathers = embeds or state in (NormalizerState.RUNNING, NormalizerState.CALIBRATED)
+        if config.level and gain is None:
+            raise ConfigError("the level can only be taken out of features with a known gain")
+        self._gathers = bool(embeds) or state is NormalizerState.RUNNING
+        self._embeds = embeds
         self.prior = prior
         self.config = config
         self.state = state
@@ -118,39 +133,64 @@ class Normalizer:
         self._clip = np.float32(config.clip)
         # Moments are taken around the prior mean: sums of squares of raw MFCCs would cancel badly.
         self._prior_mean = prior.mean.astype(np.float64)
-        variance = prior.std.astype(np.float64) ** 2
-        self._prior_moments = self._prior_weight * np.concatenate(
-            [[1.0], np.zeros(len(variance)), variance]
-        )
-        self._least_variance = 1e-2 * variance
+        self._prior_variance = prior.std.astype(np.float64) ** 2
+        self._gain = np.zeros(0) if gain is None else gain.astype(np.float64)
+        self._told: Float64 | None = None
         self.reset()
 
     @property
     def moments_width(self) -> int:
-        """Columns of a moments row: 1 + 2 features, or 1 that stays 0 where nobody needs them."""
-        return 1 + 2 * len(self.prior.mean) if self._gathers else 1
+        """Columns of a moments row; one that stays 0 where nobody needs them."""
+        return HEADER + 2 * len(self.prior.mean) if self._gathers else 1
+
+    @property
+    def embedding_width(self) -> int:
+        """Values of an embedding."""
+        return embedding_width(self._embeds, len(self.prior.mean))
+
+    @property
+    def width(self) -> int:
+        """Values per frame of a normalised window."""
+        return len(self.prior.mean) * (2 if self.config.both else 1)
 
     def reset(self) -> None:
-        """Forget the speaker."""
+        """Forget what was heard of the speaker; what was told stays."""
         self._moments: Float64 = np.zeros(self.moments_width)
         self._loudest_db = -np.inf
+
+    def tell(self, moments: Float64 | None) -> None:
+        """Go by ``moments`` (moments_width,) of neutral speech, not what is heard; None ends it."""
+        self._told = moments
+
+    def profile(self, weight: float, level_db: float, mean: Float64, variance: Float64) -> Float64:
+        """Moments of ``weight`` frames with this mean level, mean and variance (features,)."""
+        shift = mean - self._prior_mean
+        header = [weight, weight * level_db, level_db]
+        return np.concatenate([header, weight * shift, weight * (variance + shift**2)])
+
+    def heard(self, moments: Float64) -> tuple[float, Float64, Float64]:
+        """Mean level, mean and variance (features,) of the voiced frames behind ``moments``."""
+        width = len(self._prior_mean)
+        shift = moments[HEADER : HEADER + width] / moments[0]
+        square = moments[HEADER + width :] / moments[0]
+        variance = np.maximum(square - shift**2, 0.0)
+        return float(moments[1] / moments[0]), self._prior_mean + shift, variance
 
     def accept(self, frames: Frames) -> Float64:
         """Take the next frames; return the moments after each, float64 (frames, moments_width)."""
         rows = np.zeros((len(frames), self.moments_width))
         if not (self._gathers and len(frames)):
             return rows
-        if self._known is not None:
-            rows[:] = self._known
-            return rows
-        voiced, self._loudest_db = voiced_frames(
+        voiced, loudest_db = voiced_frames(
             frames, self.config, self._frames_per_s, self._loudest_db
         )
+        self._loudest_db = float(loudest_db[-1])
         width = len(self._prior_mean)
         rows[:, 0] = 1.0
-        deviation = rows[:, 1 : 1 + width]
+        rows[:, 1] = frames.level_db
+        deviation = rows[:, HEADER : HEADER + width]
         np.subtract(frames.features, self._prior_mean, out=deviation)
-        np.square(deviation, out=rows[:, 1 + width :])
+        np.square(deviation, out=rows[:, HEADER + width :])
         # Each row holds its frame's own evidence, and then all evidence so far.
         if self._moments[0] + voiced.sum() <= self._memory:
             # Nothing fades yet: a running sum.
@@ -158,81 +198,117 @@ class Normalizer:
             rows[:1] += self._moments
             np.cumsum(rows, axis=0, out=rows)
             self._moments = rows[-1].copy()
-            return rows
-        for row, is_voiced in zip(rows, voiced.tolist(), strict=True):
-            if is_voiced:
-                keep = self._keep if self._moments[0] >= self._memory else 1.0
-                self._moments = keep * self._moments + row
-            row[:] = self._moments
+        else:
+            for row, is_voiced in zip(rows, voiced.tolist(), strict=True):
+                if is_voiced:
+                    keep = self._keep if self._moments[0] >= self._memory else 1.0
+                    self._moments = keep * self._moments + row
+                row[:] = self._moments
+        rows[:, 2] = loudest_db
         return rows
 
     def statistics(self, moments: Float64) -> tuple[Float32, Float32]:
-        """Blend training statistics with ``moments`` (..., moments_width).
+        """Blend training statistics with what was told, or else with ``moments`` (moments_width,).
 
         Returns:
-            mean and standard deviation, float32 of shape (..., features).
+            mean and standard deviation, float32 of shape (features,).
         """
         if self.state is NormalizerState.COLD or self.state is NormalizerState.NONE:
             return self.prior.mean, self.prior.std
-        return self._blend(moments)
+        return self._blended(moments if self._told is None else self._told)
 
-    def _blend(self, moments: Float64) -> tuple[Float32, Float32]:
+    def _blended(self, moments: Float64) -> tuple[Float32, Float32]:
+        shift, std, level = self._blend(moments)
+        return (self._prior_mean + shift + level).astype(np.float32), std.astype(np.float32)
+
+    def _blend(self, moments: Float64) -> tuple[Float64, Float64, Float64 | float]:
+        """Shift of the mean from the training mean, deviation, and the level's part of the mean."""
         width = len(self._prior_mean)
-        blended = (moments + self._prior_moments) / (moments[..., :1] + self._prior_weight)
-        shift = blended[..., 1 : 1 + width]
-        variance = np.maximum(blended[..., 1 + width :] - shift * shift, self._least_variance)
-        mean = self._prior_mean + shift
-        return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+        weight = moments[0]
+        total = moments[HEADER : HEADER + width]
+        square = moments[HEADER + width :]
+        level: Float64 | float = 0.0
+        if self.config.level:
+            # The mean level of the voice; a guess from the loudest frame until there is one.
+            level_db = moments[1] / weight if weight > 0 else moments[2] - CREST_DB
+            level = level_db * self._gain
+            square = square - 2.0 * level * total + weight * level**2
+            total = total - weight * level
+        whole = weight + self._prior_weight
+        shift = total / whole
+        variance = (square + self._prior_weight * self._prior_variance) / whole - shift * shift
+        return shift, np.sqrt(np.maximum(variance, 1e-2 * self._prior_variance)), level
 
     def normalize(self, window: Float32, moments: Float64) -> Float32:
-        """Normalise a window (frames, features) by the moments (moments_width,) at its end."""
+        """Normalise a window (frames, features) by the moments (moments_width,) at its end.
+
+        Returns:
+            float32 (frames, width).
+        """
         if self.state is NormalizerState.NONE:
-            return window.copy()
-        mean, std = self.statistics(moments)
+            by_best = window.copy()
+        else:
+            by_best = self._standardized(window, *self.statistics(moments))
+        if not self.config.both:
+            return by_best
+        # Without a profile both are the same.
+        by_heard = by_best
+        if self._told is not None and self.state is NormalizerState.RUNNING:
+            by_heard = self._standardized(window, *self._blended(moments))
+        return np.concatenate([by_best, by_heard], axis=1)
+
+    def _standardized(self, window: Float32, mean: Float32, std: Float32) -> Float32:
         normalized = window - mean
         normalized /= std
         np.minimum(normalized, self._clip, out=normalized)
         return np.maximum(normalized, -self._clip, out=normalized)
 
     def embedding(self, moments: Float64) -> Float32:
-        """Describe the speaker by what ``moments`` (moments_width,) hold, float32 (2 features,).
+        """Describe what ``moments`` (moments_width,) tell of the speaker, (embedding_width,).
 
-        How far the mean of the voiced frames so far lies from that of the training data, in its
-        standard deviations, and the logarithm of the ratio of the standard deviations: a naive
-        speaker embedding that is causal and zero while nothing is known.
+        "statistics": how far the mean of the voiced frames so far lies from that of the training
+        data, in its standard deviations, and the logarithm of the ratio of the standard deviations:
+        a naive speaker embedding that is causal and zero while nothing is known. "knowledge": how
+        much was heard, log(1 + seconds), and whether there is a profile.
         """
-        mean, std = self._blend(moments)
-        shift = (mean - self.prior.mean) / self.prior.std
-        return np.concatenate([shift, np.log(std / self.prior.std)])
+        if self._embeds == "knowledge":
+            heard = np.log1p(self.evidence_s(moments)) - USUAL_EVIDENCE
+            return np.array([heard, float(self._told is not None)], dtype=np.float32)
+        shift, std, _ = self._blend(moments)
+        told = np.concatenate([shift / self.prior.std, np.log(std / self.prior.std)])
+        return told.astype(np.float32)
 
     def evidence_s(self, moments: Float64) -> float:
         """Seconds of voiced speech behind ``moments``."""
         return float(moments[0] / self._frames_per_s)
 
 
+def embedding_width(embeds: str, width: int) -> int:
+    """Values of an embedding of the kind ``embeds`` over ``width`` features."""
+    return {"": 0, "statistics": 2 * width, "knowledge": 2}[embeds]
+
+
 def voiced_frames(
     frames: Frames, config: NormalizerConfig, frames_per_s: float, loudest_db: float = -np.inf
-) -> tuple[NDArray[np.bool_], float]:
+) -> tuple[NDArray[np.bool_], Float64]:
     """Tell which frames are voiced speech as far as level and periodicity can.
 
     Args:
         frames: consecutive frames.
         config: thresholds.
         frames_per_s: frame rate.
-        loudest_db: second value returned for the frames before these.
+        loudest_db: last of the second value returned for the frames before these.
 
     Returns:
-        One flag per frame, and the decayed loudest level after the last.
+        One flag per frame, and the decayed loudest level after each.
     """
-    if len(frames) == 0:
-        return np.zeros(0, dtype=np.bool_), loudest_db
     # loudest_k = max over j <= k of level_j - release * (k - j), as one running maximum.
     ramp = np.arange(1, len(frames) + 1) * (config.release_db_per_s / frames_per_s)
     raised = frames.level_db.astype(np.float64) + ramp
-    loudest = np.maximum(np.maximum.accumulate(raised), loudest_db) - ramp
+    loudest = (np.maximum(np.maximum.accumulate(raised), loudest_db) - ramp).astype(np.float64)
     voiced = (
         (frames.periodicity >= config.periodicity)
         & (frames.level_db >= loudest - config.range_db)
         & (frames.level_db >= config.floor_dbfs)
     )
-    return voiced, float(loudest[-1])
+    return voiced, loudest

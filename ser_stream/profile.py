@@ -21,7 +21,7 @@ import numpy as np
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.frontend import FrontEnd
-from ser_stream.normalizer import NormalizerState
+from ser_stream.normalizer import Normalizer, NormalizerState
 from ser_stream.types import Float32, Float64
 
 SCHEMA = 1
@@ -49,6 +49,7 @@ class Profile:
         name: given by the user.
         frontend: key of the front end and its parameters; see `frontend_key`.
         voiced_s: seconds of voiced speech behind the statistics.
+        level_db: mean level of the voice, dBFS.
         mean: per feature.
         variance: per feature.
         created: date, ISO 8601.
@@ -57,6 +58,7 @@ class Profile:
     name: str
     frontend: str
     voiced_s: float
+    level_db: float
     mean: tuple[float, ...]
     variance: tuple[float, ...]
     created: str = ""
@@ -92,13 +94,15 @@ class Profile:
                 str(table["name"]),
                 str(table["frontend"]),
                 float(table["voiced_s"]),
+                float(table["level_db"]),
                 tuple(float(v) for v in table["mean"]),
                 tuple(float(v) for v in table["variance"]),
                 str(table["created"]),
             )
             if not len(profile.mean) == len(profile.variance) > 0:
                 raise ValueError("means and variances differ in number")
-            if not np.isfinite([*profile.mean, *profile.variance, profile.voiced_s]).all():
+            numbers = [*profile.mean, *profile.variance, profile.voiced_s, profile.level_db]
+            if not np.isfinite(numbers).all():
                 raise ValueError("values are not finite")
             if min(profile.variance) < 0 or profile.voiced_s <= 0:
                 raise ValueError("negative values")
@@ -108,11 +112,12 @@ class Profile:
             raise ProfileError(f"{path}: not a profile of this version: {error}") from error
         return profile
 
-    def moments(self, prior_mean: Float64, frames_per_s: float) -> Float64:
-        """Moments of a normaliser with this prior mean, float64 (1 + 2 features,)."""
+    def moments(self, normalizer: Normalizer, frames_per_s: float) -> Float64:
+        """What ``normalizer`` is to be told."""
         weight = self.voiced_s * frames_per_s
-        shift = np.array(self.mean) - prior_mean
-        return weight * np.concatenate([[1.0], shift, np.array(self.variance) + shift**2])
+        return normalizer.profile(
+            weight, self.level_db, np.array(self.mean), np.array(self.variance)
+        )
 
 
 def frontend_key(frontend: str, params: Mapping[str, Any]) -> str:
@@ -234,16 +239,14 @@ class ProfileRecorder:
             )
         if self._clipped / self._heard > CLIPPED_SHARE:
             raise ProfileError(str(advice))
-        moments = self._front_end.moments(self._front_end.frames_ready - 1)
-        weight, width = moments[0], self._bundle.extractor.width
-        shift = moments[1 : 1 + width] / weight
-        variance = np.maximum(moments[1 + width :] / weight - shift**2, 0.0)
-        mean = np.array(self._bundle.meta.mean, dtype=np.float32).astype(np.float64) + shift
+        ready = self._front_end.frames_ready
+        level_db, mean, variance = self._normalizer.heard(self._front_end.moments(ready - 1))
         meta = self._bundle.meta
         return Profile(
             name,
             frontend_key(meta.frontend, meta.frontend_params),
             self.voiced_s,
+            level_db,
             tuple(mean.tolist()),
             tuple(variance.tolist()),
             created,

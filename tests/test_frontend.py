@@ -14,6 +14,7 @@ from ser_stream.extractor import Extractor
 from ser_stream.features import repeat_to
 from ser_stream.frontend import FRONT_ENDS, FrontEnd, make_extractor
 from ser_stream.normalizer import (
+    HEADER,
     FeatureStatistics,
     Normalizer,
     NormalizerConfig,
@@ -25,8 +26,6 @@ RATE_HZ = 16000
 MOST = 4096
 CAPACITY = 1000
 CONFIG = NormalizerConfig(prior_s=0.5, memory_s=1.5)
-# The calibrated state takes moments from elsewhere: tests/test_profile.py.
-WITHOUT_PROFILE = [s for s in NormalizerState if s is not NormalizerState.CALIBRATED]
 
 
 def shipped_front_ends() -> dict[str, tuple[str, dict]]:
@@ -57,16 +56,16 @@ class Case:
         return np.maximum(np.abs(self.features).max(axis=0), 1e-3)
 
     def normalizer(
-        self, state: NormalizerState = NormalizerState.NONE, embeds: bool = False
+        self, state: NormalizerState = NormalizerState.NONE, embeds: str = ""
     ) -> Normalizer:
         e = self.extractor
         rate = e.sample_rate_hz / e.hop_length
-        return Normalizer(self.statistics, CONFIG, rate, state, embeds=embeds)
+        return Normalizer(self.statistics, CONFIG, rate, state, embeds=embeds, gain=e.gain)
 
     def front_end(
         self,
         state: NormalizerState = NormalizerState.NONE,
-        embeds: bool = False,
+        embeds: str = "",
         capacity: int = CAPACITY,
     ) -> FrontEnd:
         return FrontEnd(self.extractor, self.normalizer(state, embeds), capacity, MOST)
@@ -132,7 +131,7 @@ def test_any_blocking_gives_the_features_of_the_whole(case, data):
 def test_regular_blocks_give_the_windows_of_the_whole(case, block):
     state = NormalizerState.RUNNING
     x = case.samples if block > 1 else case.samples[:8000]
-    want, got = case.front_end(state, embeds=True), case.front_end(state, embeds=True)
+    want, got = (case.front_end(state, embeds="statistics") for _ in range(2))
     feed(want, x, [0, len(x)])
     feed(got, x, [*range(0, len(x), block), len(x)])
     n = want.frames_ready
@@ -214,9 +213,9 @@ def test_restart_begins_anew(case, heard):
 def test_restart_keeps_the_speaker_and_reset_forgets(case):
     x = case.samples
     state = NormalizerState.RUNNING
-    fresh = fed(case.front_end(state, embeds=True), x)
+    fresh = fed(case.front_end(state, embeds="statistics"), x)
     last = fresh.frames_ready - 1
-    again = fed(case.front_end(state, embeds=True), x)
+    again = fed(case.front_end(state, embeds="statistics"), x)
     known = again.moments(last).copy()
     assert known[0] > 10
     again.restart()
@@ -305,7 +304,7 @@ def naive_statistics(case: Case, until: int) -> tuple[np.ndarray, np.ndarray]:
     return blended, np.sqrt(np.maximum(variance, least))
 
 
-@pytest.mark.parametrize("state", WITHOUT_PROFILE)
+@pytest.mark.parametrize("state", NormalizerState)
 def test_windows_are_normalised_by_their_state(case, state):
     front_end = fed(case.front_end(state), case.samples)
     n = front_end.frames_ready
@@ -324,9 +323,9 @@ def test_windows_are_normalised_by_their_state(case, state):
         alike(front_end.window(first, length), want, scale, 1e-4)
 
 
-@pytest.mark.parametrize("state", WITHOUT_PROFILE)
+@pytest.mark.parametrize("state", NormalizerState)
 def test_the_embedding_is_that_of_the_voiced_frames(case, state):
-    front_end = fed(case.front_end(state, embeds=True), case.samples)
+    front_end = fed(case.front_end(state, embeds="statistics"), case.samples)
     width = case.extractor.width
     for frame in (front_end.frames_ready // 2, front_end.frames_ready - 1):
         mean, std = naive_statistics(case, frame)
@@ -340,7 +339,8 @@ def test_the_embedding_is_that_of_the_voiced_frames(case, state):
 
 
 def test_without_evidence_the_embedding_is_zero(case):
-    front_end = fed(case.front_end(NormalizerState.COLD, embeds=True), np.zeros(8000, np.float32))
+    silent = case.front_end(NormalizerState.COLD, embeds="statistics")
+    front_end = fed(silent, np.zeros(8000, np.float32))
     for frame in (0, front_end.frames_ready - 1):
         assert front_end.moments(frame)[0] == 0
         np.testing.assert_allclose(front_end.embedding(frame), 0.0, atol=1e-6)
@@ -351,8 +351,8 @@ def test_the_embedding_is_causal(case):
     i = extractor.frame_count(len(x)) // 2
     need = extractor.samples_for(i + 1)
     other = np.concatenate([x[:need], x[: len(x) - need][::-1] * np.float32(3.0)])
-    a, b = (fed(case.front_end(NormalizerState.COLD, embeds=True), y) for y in (x, other))
-    shorter = fed(case.front_end(NormalizerState.COLD, embeds=True), x[:need])
+    a, b = (fed(case.front_end(NormalizerState.COLD, embeds="statistics"), y) for y in (x, other))
+    shorter = fed(case.front_end(NormalizerState.COLD, embeds="statistics"), x[:need])
     alike(b.embedding(i), a.embedding(i), 1.0)
     alike(shorter.embedding(i), a.embedding(i), 1.0)
     last = a.frames_ready - 1
@@ -363,8 +363,8 @@ def test_nobody_gathers_what_nobody_asks_for(case):
     front_end = fed(case.front_end(NormalizerState.COLD), case.samples)
     np.testing.assert_array_equal(front_end.moments(front_end.frames_ready - 1), [0.0])
     for state, embeds in (
-        (NormalizerState.RUNNING, False),
-        (NormalizerState.COLD, True),
-        (NormalizerState.NONE, True),
+        (NormalizerState.RUNNING, ""),
+        (NormalizerState.COLD, "statistics"),
+        (NormalizerState.NONE, "knowledge"),
     ):
-        assert case.normalizer(state, embeds).moments_width == 1 + 2 * case.extractor.width
+        assert case.normalizer(state, embeds).moments_width == HEADER + 2 * case.extractor.width

@@ -90,13 +90,14 @@ def settle(net, shape):
 # Configurations
 
 
-def test_every_paper_has_a_network_of_four_classes():
+def test_every_paper_has_a_network_of_four_classes_and_so_has_the_product():
     assert list(MODELS) == [
         "head_fusion",
         "mscnn_spu",
         "attention_pooling",
         "ilt_cat",
         "context_attention",
+        "adaptive_cnn",
     ]
     for name in MODELS:
         assert make_model(name, {}).config.n_classes == 4

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ser_stream.errors import ConfigError
 from ser_stream.extractor import Frames
 from ser_stream.normalizer import (
+    HEADER,
     FeatureStatistics,
     Normalizer,
     NormalizerConfig,
@@ -20,8 +21,6 @@ from ser_stream.normalizer import (
 )
 
 RATE = 31.25
-# The calibrated state takes moments from elsewhere: tests/test_profile.py.
-WITHOUT_PROFILE = [s for s in NormalizerState if s is not NormalizerState.CALIBRATED]
 PRIOR = FeatureStatistics(
     np.array([-300.0, 20.0], dtype=np.float32), np.array([100.0, 5.0], dtype=np.float32)
 )
@@ -60,7 +59,7 @@ def test_running_statistics_are_those_of_prior_and_voiced_frames():
 
 def test_without_voice_running_is_cold():
     frames = some_frames(50, voiced=0.0)
-    for state in WITHOUT_PROFILE:
+    for state in NormalizerState:
         normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, state)
         mean, std = normalizer.statistics(normalizer.accept(frames)[-1])
         np.testing.assert_allclose(mean, PRIOR.mean)
@@ -85,15 +84,15 @@ def test_none_changes_nothing_and_copies():
     assert not np.shares_memory(got, window)
 
 
-@pytest.mark.parametrize("state", WITHOUT_PROFILE)
+@pytest.mark.parametrize("state", NormalizerState)
 def test_moments_are_gathered_where_somebody_asks_for_them(state):
     frames = some_frames(30)
     plain = Normalizer(PRIOR, NormalizerConfig(), RATE, state)
     moments = plain.accept(frames)
     running = state is NormalizerState.RUNNING
-    assert moments.shape == (30, 5 if running else 1)
+    assert moments.shape == (30, HEADER + 4 if running else 1)
     assert moments.any() == running
-    embeds = Normalizer(PRIOR, NormalizerConfig(), RATE, state, embeds=True)
+    embeds = Normalizer(PRIOR, NormalizerConfig(), RATE, state, embeds="statistics")
     want = Normalizer(PRIOR, NormalizerConfig(), RATE).accept(frames)
     np.testing.assert_array_equal(embeds.accept(frames), want)
 
@@ -101,7 +100,7 @@ def test_moments_are_gathered_where_somebody_asks_for_them(state):
 def test_the_embedding_tells_shift_and_spread():
     """By hand: 4 s of voice behind 1 s of prior, four parts to one."""
     normalizer = Normalizer(
-        PRIOR, NormalizerConfig(prior_s=1.0), 10.0, NormalizerState.COLD, embeds=True
+        PRIOR, NormalizerConfig(prior_s=1.0), 10.0, NormalizerState.COLD, embeds="statistics"
     )
     # Feature 0 alternates between -200 and 0, feature 1 stays at 25.
     features = np.tile(np.array([[-200, 25], [0, 25]], dtype=np.float32), (20, 1))
@@ -117,9 +116,9 @@ def test_the_embedding_tells_shift_and_spread():
     assert got.dtype == np.float32
 
 
-@pytest.mark.parametrize("state", WITHOUT_PROFILE)
+@pytest.mark.parametrize("state", NormalizerState)
 def test_the_embedding_is_zero_until_a_voice_is_heard(state):
-    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, state, embeds=True)
+    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, state, embeds="statistics")
     moments = normalizer.accept(some_frames(50, voiced=0.0))[-1]
     np.testing.assert_allclose(normalizer.embedding(moments), np.zeros(4), atol=1e-7)
     moments = normalizer.accept(some_frames(50))[-1]
@@ -137,7 +136,7 @@ def test_cutting_does_not_matter(cuts, seed):
     piecewise = Normalizer(PRIOR, config, RATE)
     edges = [0, *sorted(cuts), 300]
     rows = [piecewise.accept(part(frames, a, b)) for a, b in itertools.pairwise(edges)]
-    np.testing.assert_array_equal(np.concatenate(rows), whole)
+    np.testing.assert_allclose(np.concatenate(rows), whole, rtol=1e-12)
 
 
 def test_it_is_causal():
@@ -172,7 +171,7 @@ def test_quiet_frames_after_loud_ones_are_not_voice():
     frames = Frames(np.zeros((4, 2), dtype=np.float32), level, periodic)
     voiced, loudest = voiced_frames(frames, NormalizerConfig(), RATE)
     np.testing.assert_array_equal(voiced, [True, True, False, False])
-    assert loudest == pytest.approx(-20 - 3 / RATE, abs=1e-3)
+    np.testing.assert_allclose(loudest, -20 - np.arange(4) / RATE, atol=1e-3)
 
 
 def test_normalised_features_are_clipped():
@@ -199,3 +198,108 @@ def test_impossible_settings_are_refused():
         FeatureStatistics(np.full(3, np.nan, np.float32), np.ones(3, np.float32))
     with pytest.raises(ConfigError, match="must be equal"):
         FeatureStatistics(np.zeros(3, np.float32), np.ones(4, np.float32))
+
+
+# Taking the level out, and being told
+
+
+GAIN = np.array([1.0, 0.0], dtype=np.float32)
+LEVEL = NormalizerConfig(level=True, clip=1e6)
+
+
+def louder(frames: Frames, gain_db: float) -> Frames:
+    return Frames(
+        frames.features + np.float32(gain_db) * GAIN,
+        frames.level_db + np.float32(gain_db),
+        frames.periodicity,
+    )
+
+
+@pytest.mark.parametrize("gain_db", [-40.0, 10.0])
+@pytest.mark.parametrize("until", [0, 3, 200])
+def test_a_louder_recording_is_normalised_alike_from_the_first_frame_on(gain_db, until):
+    frames = some_frames(201)
+    windows = []
+    for heard in (frames, louder(frames, gain_db)):
+        normalizer = Normalizer(PRIOR, LEVEL, RATE, gain=GAIN)
+        moments = normalizer.accept(heard)
+        windows.append(normalizer.normalize(heard.features[:50], moments[until]))
+    np.testing.assert_allclose(windows[0], windows[1], atol=1e-4)
+
+
+def test_without_a_voice_the_loudest_frame_tells_the_level():
+    frames = some_frames(20, voiced=0.0)
+    normalizer = Normalizer(PRIOR, LEVEL, RATE, gain=GAIN)
+    mean, std = normalizer.statistics(normalizer.accept(frames)[-1])
+    loudest = (frames.level_db - np.arange(19, -1, -1) / RATE).max()
+    assert mean[0] == pytest.approx(PRIOR.mean[0] + loudest - 6.0, abs=1e-3)
+    assert mean[1] == PRIOR.mean[1]
+    np.testing.assert_allclose(std, PRIOR.std)
+
+
+def test_statistics_without_the_level_are_those_of_frames_at_0_dbfs():
+    frames = some_frames(400)
+    normalizer = Normalizer(PRIOR, LEVEL, RATE, gain=GAIN)
+    mean, std = normalizer.statistics(normalizer.accept(frames)[-1])
+    voiced, _ = voiced_frames(frames, LEVEL, RATE)
+    level = frames.level_db[voiced].astype(np.float64).mean()
+    x = frames.features[voiced].astype(np.float64) - level * GAIN
+    weight, prior = len(x), RATE * LEVEL.prior_s
+    want = (x.sum(axis=0) + prior * PRIOR.mean) / (weight + prior)
+    square = (np.square(x).sum(axis=0) + prior * (PRIOR.std**2 + PRIOR.mean**2)) / (weight + prior)
+    np.testing.assert_allclose(mean, want + level * GAIN, rtol=1e-5)
+    np.testing.assert_allclose(std, np.sqrt(square - want**2), rtol=1e-4)
+
+
+def test_the_level_needs_a_gain():
+    with pytest.raises(ConfigError, match="known gain"):
+        Normalizer(PRIOR, LEVEL, RATE)
+
+
+@pytest.mark.parametrize("config", [NormalizerConfig(), LEVEL])
+def test_what_is_told_counts_whatever_is_heard(config):
+    neutral, other = some_frames(300, seed=1), louder(some_frames(100, seed=2), 20.0)
+    source = Normalizer(PRIOR, config, RATE, gain=GAIN)
+    heard = source.accept(neutral)[-1]
+    level_db, mean, variance = source.heard(heard)
+    told = source.profile(heard[0], level_db, mean, variance)
+    np.testing.assert_allclose(told[:2], heard[:2])
+    np.testing.assert_allclose(told[HEADER:], heard[HEADER:], rtol=1e-9)
+
+    normalizer = Normalizer(PRIOR, config, RATE, embeds="knowledge", gain=GAIN)
+    normalizer.tell(told)
+    normalizer.reset()
+    moments = normalizer.accept(other)
+    want = source.normalize(other.features, heard)
+    for row in moments[[0, 50, -1]]:
+        np.testing.assert_allclose(normalizer.normalize(other.features, row), want, atol=1e-5)
+        assert normalizer.embedding(row)[1] == 1.0
+    normalizer.tell(None)
+    free = Normalizer(PRIOR, config, RATE, gain=GAIN)
+    np.testing.assert_array_equal(
+        normalizer.normalize(other.features, moments[-1]),
+        free.normalize(other.features, free.accept(other)[-1]),
+    )
+
+
+def test_both_views_are_those_of_what_was_told_and_of_what_was_heard():
+    neutral, other = some_frames(300, seed=1), some_frames(100, seed=2)
+    one = Normalizer(PRIOR, NormalizerConfig(), RATE)
+    two = Normalizer(PRIOR, NormalizerConfig(both=True), RATE)
+    told, heard = one.accept(neutral)[-1], two.accept(other)[-1]
+    assert two.width == 4
+    same = one.normalize(other.features, heard)
+    np.testing.assert_array_equal(two.normalize(other.features, heard), np.hstack([same, same]))
+    two.tell(told)
+    want = np.hstack([one.normalize(other.features, told), same])
+    np.testing.assert_array_equal(two.normalize(other.features, heard), want)
+
+
+def test_knowledge_grows_with_what_was_heard():
+    normalizer = Normalizer(PRIOR, NormalizerConfig(), RATE, embeds="knowledge")
+    moments = normalizer.accept(some_frames(500))
+    known = np.array([normalizer.embedding(m) for m in moments])
+    assert known.shape == (500, normalizer.embedding_width)
+    assert (np.diff(known[:, 0]) >= 0).all()
+    assert known[-1, 0] == pytest.approx(np.log1p(moments[-1, 0] / RATE) - 1.5, abs=1e-5)
+    assert not known[:, 1].any()

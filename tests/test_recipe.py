@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from ser_stream.errors import ConfigError
 from ser_stream.frontend import make_extractor
+from ser_stream.normalizer import embedding_width
 from training.folds import FoldsConfig
 from training.models import make_model
 from training.recipe import (
@@ -39,7 +40,7 @@ def test_every_variant_of_every_shipped_recipe_can_be_built(name):
             width = getattr(net.config, "n_features", extractor.width)
             assert width == extractor.width
             if recipe.embedding:
-                assert net.config.n_embedding == 2 * extractor.width
+                assert net.config.n_embedding == embedding_width(recipe.embedding, extractor.width)
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -27,20 +27,20 @@ from ser_stream.cli import app  # noqa: E402
 from ser_stream.engine import Engine, EngineConfig  # noqa: E402
 from ser_stream.frontend import make_extractor  # noqa: E402
 from ser_stream.normalizer import NormalizerState  # noqa: E402
+from ser_stream.profile import ProfileRecorder  # noqa: E402
 from ser_stream.types import AudioBlock, Prediction  # noqa: E402
 from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from training.corpora import CREDITS, Utterance  # noqa: E402
 from training.dataset import FeatureStore  # noqa: E402
 from training.models import make_model  # noqa: E402
 from training.recipe import load_book, load_recipe, shipped_recipes  # noqa: E402
-from training.windows import Presenter, training_statistics  # noqa: E402
+from training.windows import Hearing, Presenter, training_statistics  # noqa: E402
 
 RATE_HZ = 16000
-# The calibrated state takes moments from elsewhere: tests/test_profile.py.
-WITHOUT_PROFILE = [s for s in NormalizerState if s is not NormalizerState.CALIBRATED]
-# Every distinct graph of the papers, and the shipped recipe for its running normaliser.
+# Every distinct graph of the papers, and the recipes with a running normaliser.
 GRAPHS = [
     "default",
+    "adaptive_cnn",
     *("head_fusion", "head_fusion/layers-1", "head_fusion/layers-2", "head_fusion/layers-3"),
     "head_fusion/no-attention",
     *("mscnn_spu", "mscnn_spu/embedding", "mscnn_spu/max-pool"),
@@ -57,6 +57,7 @@ PAPERS = ["head_fusion", "mscnn_spu", "attention_pooling", "ilt_cat", "context_a
 # One network of each kind of stream: front end, normaliser, embedding; the cheapest of each.
 STREAMS = [
     "default",
+    "adaptive_cnn",
     "head_fusion/layers-1",
     "mscnn_spu/embedding",
     "attention_pooling/shape-2x2",
@@ -219,7 +220,7 @@ def test_no_variant_of_a_paper_is_left_out():
             name = f"{book.name}/{variant}" if variant else book.name
             assert shape_of(name) in tried, name
     states = {load_recipe(name).normalizer_state for name in GRAPHS}
-    assert states == set(WITHOUT_PROFILE)
+    assert states == set(NormalizerState)
 
 
 # Law 1
@@ -259,15 +260,28 @@ def test_any_blocking_gives_the_same_predictions(stream, clip, data):
 # Law 2
 
 
-def trained_logits(model: Model, x: np.ndarray, state: NormalizerState | None = None) -> np.ndarray:
+def trained_logits(
+    model: Model,
+    x: np.ndarray,
+    state: NormalizerState | None = None,
+    neutral: np.ndarray | None = None,
+) -> np.ndarray:
     """Logits of a clip's windows by the path that training tests on."""
     recipe = model.checkpoint.recipe
     if state is not None:
         recipe = replace(recipe, normalizer_state=state)
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
     statistics = model.bundle.make_normalizer().prior
-    presenter = Presenter(recipe, FeatureStore([[extractor(x)]]), statistics)
-    inputs = presenter.present(presenter.test_places(utterances(1)))
+    people, store = utterances(1), FeatureStore([[extractor(x)]])
+    hearing = Hearing.RUNNING
+    if neutral is not None:
+        # A speaker's neutral clip makes the profile, and the other one is tested.
+        people = [replace(u, speaker="demo/0", emotion="angry") for u in utterances(2)]
+        people[1] = replace(people[1], emotion="neutral")
+        store = FeatureStore([[extractor(x)], [extractor(neutral)]])
+        hearing = Hearing.CALIBRATED
+    presenter = Presenter(recipe, store, statistics)
+    inputs = presenter.present(presenter.test_places(people, hearing))
     return model.bundle(inputs.features, inputs.extra.get("embedding"))
 
 
@@ -285,7 +299,7 @@ def test_live_equals_training(model, clip):
     assert [p.start for p in got] == [i * hop for i in range(len(got))]
 
 
-@pytest.mark.parametrize("state", WITHOUT_PROFILE)
+@pytest.mark.parametrize("state", NormalizerState)
 def test_live_equals_training_in_every_state(stream, clip, state):
     config = EngineConfig(gate=None, normalizer=state)
     got = run(Engine(stream.bundle, config), clip, [*range(0, len(clip), 997), len(clip)])
@@ -295,6 +309,23 @@ def test_live_equals_training_in_every_state(stream, clip, state):
     # In a state that the network was not made for, posteriors can be 0 and 1 whatever comes.
     logits = np.array([p.logits for p in got])
     np.testing.assert_allclose(logits, want, rtol=0, atol=1e-5 * max(1.0, np.abs(want).max()))
+
+
+def test_live_with_a_profile_equals_training(made, clip, speech):
+    model = made("adaptive_cnn")
+    # A whole number of frames, as the recorder hears no more of it than training does.
+    neutral = speech[20 * RATE_HZ : 28 * RATE_HZ]
+    recorder = ProfileRecorder(model.bundle)
+    recorder.feed(neutral)
+    profile = recorder.finish("me")
+    assert model.bundle.meta.profiles
+    engine = Engine(model.bundle, EngineConfig(gate=None, profile=profile))
+    got = run(engine, clip, [*range(0, len(clip), 997), len(clip)])
+    want = trained_logits(model, clip, neutral=neutral)
+    without = trained_logits(model, clip)
+    assert len(got) == len(want) >= 4
+    np.testing.assert_allclose([p.logits for p in got], want, rtol=0, atol=1e-4)
+    assert np.abs(want - without).max() > 1e-2
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.3])
@@ -352,7 +383,7 @@ def test_any_batch_and_any_number_of_frames_agree_with_pytorch(model, speech):
         for n in (length + 13, length - 22)
     )
     embedding = examples.extra.get("embedding")
-    assert (embedding is not None) == (model.checkpoint.recipe.embedding == "statistics")
+    assert (embedding is not None) == bool(model.checkpoint.recipe.embedding)
     for x in (examples.features[:1], examples.features[1:4], longer, shorter):
         e = None if embedding is None else embedding[: len(x)]
         extra = {} if e is None else {"embedding": torch.from_numpy(e)}

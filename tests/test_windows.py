@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from ser_stream.normalizer import Normalizer
 from training.corpora import CorpusError, Utterance, read_corpus
 from training.dataset import FeatureStore, build_features, load_audio
 from training.recipe import WindowsConfig, load_recipe
-from training.windows import Place, Presenter, frames_per_s, training_statistics
+from training.windows import (
+    Hearing,
+    Place,
+    Presenter,
+    by_speaker,
+    for_profile,
+    frames_per_s,
+    hearings_of,
+    training_statistics,
+)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +210,7 @@ def test_tests_hear_every_clip_cleanly_in_a_fixed_order(toy, recipe, tmp_path):
     assert [(p.utterance, p.first) for p in first] == [(p.utterance, p.first) for p in again]
     assert {p.utterance for p in first} == set(range(len(utterances)))
     assert {p.variant for p in first} == {0}
-    alone = presenter.test_places(utterances, alone=True)
+    alone = presenter.test_places(utterances, hearing=Hearing.ALONE)
     # Alone, nobody's second clip knows anything of the first.
     assert sum(p.moments[0] for p in alone) < sum(p.moments[0] for p in first)
 
@@ -283,3 +293,77 @@ def test_front_ends_that_scale_windows_need_no_statistics():
     assert got.mean.shape == (400,)
     assert (got.mean == 0).all()
     assert (got.std == 1).all()
+
+
+# What is known of a speaker
+
+
+def knowing(recipe, **shares: float):
+    """The recipe with level and profiles."""
+    return replace(
+        recipe,
+        frontend="logmel",
+        frontend_params={"n_fft": 1024, "hop_length": 256, "f_max_hz": 5300.0, "prosody": True},
+        normalizer=replace(recipe.normalizer, level=True, both=True),
+        embedding="knowledge",
+        train=replace(recipe.train, forget_share=0.0, **shares),
+    )
+
+
+def test_profiles_are_made_of_half_of_the_neutral_clips_and_15_s():
+    people = [Utterance(Path(str(i)), "c", "c/1", e) for i, e in enumerate("nnnnaann")]
+    people = [replace(u, emotion={"n": "neutral", "a": "angry"}[u.emotion]) for u in people]
+    order = [7, 4, 0, 1, 2, 3, 5, 6]
+    assert for_profile(people, order, lambda i: 2.0) == [7, 0, 1]
+    assert for_profile(people, order, lambda i: 7.0) == [7, 0]
+    assert for_profile(people, order, lambda i: 70.0) == [7]
+    assert for_profile(people[:1], [0], lambda i: 2.0) == [0]
+    assert for_profile(people, [4, 5], lambda i: 2.0) == []
+
+
+def test_places_are_told_what_their_speakers_neutral_clips_are_like(toy, recipe, tmp_path):
+    recipe = knowing(recipe, calibrated_share=1.0)
+    assert hearings_of(recipe) == [Hearing.RUNNING, Hearing.CALIBRATED]
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    presenter = Presenter(recipe, store, training_statistics(utterances, store, recipe))
+    places = presenter.test_places(utterances, Hearing.CALIBRATED)
+    left = set(range(len(utterances))) - {p.utterance for p in places}
+    assert len(left) == 3  # one of two neutral clips of three speakers
+    for i in left:
+        presenter.normalizer.reset()
+        want = presenter.normalizer.accept(store[i, 0])[-1]
+        mine = [p for p in places if utterances[p.utterance].speaker == utterances[i].speaker]
+        for place in mine:
+            assert place.told is not None
+            np.testing.assert_array_equal(place.told, want)
+    inputs = presenter.present([*places[:2], replace(places[0], told=None)])
+    assert inputs.features.shape == (3, recipe.window_frames, 2 * presenter.extractor.width)
+    assert inputs.extra["embedding"][:, 1].tolist() == [1.0, 1.0, 0.0]
+    width = presenter.extractor.width
+    told, heard = inputs.features[0], inputs.features[2]
+    np.testing.assert_array_equal(heard[:, :width], heard[:, width:])
+    np.testing.assert_array_equal(told[:, width:], heard[:, width:])
+    assert np.abs(told[:, :width] - heard[:, :width]).max() > 0.1
+    trained = presenter.train_places(utterances, np.random.default_rng(0))
+    assert all(p.told is not None for p in trained)
+    assert {p.utterance for p in trained} == set(range(len(utterances)))
+
+
+def test_shares_of_the_states_are_those_of_the_recipe(toy, recipe, tmp_path):
+    recipe = knowing(recipe, calibrated_share=0.4, alone_share=0.3)
+    utterances = read_corpus("crema-d", toy)
+    store = build_features(utterances, recipe, [], tmp_path)
+    presenter = Presenter(recipe, store, training_statistics(utterances, store, recipe))
+    counts = Counter()
+    rng = np.random.default_rng(0)
+    # No clip has more voice than this.
+    longest = 2.7 * frames_per_s(recipe)
+    for _ in range(60):
+        places = presenter.train_places(utterances, rng)
+        for mine in by_speaker([utterances[p.utterance] for p in places]).values():
+            known = max(places[k].moments[0] for k in mine)
+            told = places[mine[0]].told is not None
+            counts["told" if told else "alone" if known < longest else "running"] += 1
+    assert counts["told"] / 180 == pytest.approx(0.4, abs=0.12)
+    assert counts["alone"] / 180 == pytest.approx(0.3, abs=0.12)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,25 +21,8 @@ from training.corpora import Utterance
 from training.dataset import load_audio, load_span
 from training.errors import TrainingError
 from training.metrics import expected_calibration_error, score
-from training.windows import by_speaker
+from training.windows import Hearing, by_speaker, for_profile
 
-
-class Hearing(StrEnum):
-    """How much of a speaker the normaliser knows when a clip comes.
-
-    ``COLD`` normalises by the training statistics. ``ALONE`` hears each clip as if it were the
-    first, as ``ser-stream score`` does. ``RUNNING`` hears a speaker's clips in one fixed random
-    order through one normaliser. ``CALIBRATED`` has a profile of half of the speaker's neutral
-    clips, at most 15 s, which are left out of the score.
-    """
-
-    COLD = "cold"
-    ALONE = "alone"
-    RUNNING = "running"
-    CALIBRATED = "calibrated"
-
-
-PROFILE_S = 15.0
 LEAST_PROFILE_S = 0.5
 
 
@@ -150,15 +133,12 @@ def _calibrate(
     bundle: ModelBundle, clip: _Clip, utterances: Sequence[Utterance], order: list[int]
 ) -> tuple[Profile, list[int], int]:
     """Make a profile of the first half of the neutral clips; return it and the other clips."""
-    neutral = [i for i in order if utterances[i].emotion == "neutral"]
-    recorder, used = ProfileRecorder(bundle), []
-    for i in neutral[: max(1, len(neutral) // 2)]:
-        samples = _resampled(clip(utterances[i]), bundle.meta.sample_rate_hz)
-        length_s = len(samples) / bundle.meta.sample_rate_hz
-        if used and recorder.heard_s + length_s > PROFILE_S:
-            break
-        recorder.feed(samples)
-        used.append(i)
+    rate = bundle.meta.sample_rate_hz
+    samples = functools.cache(lambda i: _resampled(clip(utterances[i]), rate))
+    recorder = ProfileRecorder(bundle)
+    used = for_profile(utterances, order, lambda i: len(samples(i)) / rate)
+    for i in used:
+        recorder.feed(samples(i))
     if not used:
         speaker = utterances[order[0]].speaker
         raise TrainingError(f"{speaker} has no neutral clip to calibrate with")

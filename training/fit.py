@@ -26,7 +26,7 @@ from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
 from training.models import make_model
 from training.recipe import Recipe, TrainConfig
-from training.windows import Inputs, Place, Presenter, training_statistics
+from training.windows import Inputs, Place, Presenter, hearings_of, training_statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,27 +312,36 @@ class _Held:
         self._presenter = Presenter(recipe, store, statistics)
         # Where training is augmented and the recipe says so, so is what chooses the epoch.
         augmented = store.variants if recipe.augment.validation else 1
+        # And it is heard in every state that is trained.
         self._places = [
-            place
-            for variant in range(augmented)
-            for place in self._presenter.test_places(utterances, variant=variant)
+            [
+                place
+                for variant in range(augmented)
+                for place in self._presenter.test_places(utterances, hearing, variant)
+            ]
+            for hearing in hearings_of(recipe)
         ]
-        if not self._places:
+        if not all(self._places):
             raise TrainingError("no utterance that could choose the epoch is long enough")
-        self._index = np.array([p.utterance for p in self._places])
         self._truth = np.array([recipe.labels.index(u.emotion) for u in utterances])
         self._n_classes = len(recipe.labels)
 
     def score(self, net: nn.Module, launch: Launch) -> tuple[float, float]:
-        logits = predict(net, self._presenter, self._places, launch)
-        heard = np.unique(self._index)
-        posterior = mean_posterior(logits, self._index, len(self._truth))
-        result = score(self._truth[heard], posterior[heard].argmax(axis=1), self._n_classes)
-        return result.wa, result.uar
+        results = []
+        for places in self._places:
+            logits = predict(net, self._presenter, places, launch)
+            index = np.array([p.utterance for p in places])
+            heard = np.unique(index)
+            posterior = mean_posterior(logits, index, len(self._truth))
+            predicted = posterior[heard].argmax(axis=1)
+            results.append(score(self._truth[heard], predicted, self._n_classes))
+        wa, uar = (float(np.mean([getattr(r, name) for r in results])) for name in ("wa", "uar"))
+        return wa, uar
 
     def calibrate(self, net: nn.Module, launch: Launch) -> Calibration:
-        logits = predict(net, self._presenter, self._places, launch)
-        return fit_calibration(logits, self._truth[self._index])
+        places = [place for some in self._places for place in some]
+        logits = predict(net, self._presenter, places, launch)
+        return fit_calibration(logits, self._truth[[p.utterance for p in places]])
 
 
 def _autocast(launch: Launch) -> Any:

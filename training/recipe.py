@@ -9,10 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ser_stream.bundle import EMBEDDINGS
 from ser_stream.errors import ConfigError
 from ser_stream.frontend import check_front_end
-from ser_stream.normalizer import NormalizerConfig, NormalizerState
+from ser_stream.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
 from training.folds import FoldsConfig
 from training.models import check_model
 
@@ -116,6 +115,8 @@ class TrainConfig:
         feature_mask: most coefficients blanked in one stripe.
         noise_variance: of white noise on normalised features.
         forget_share: chance that the running normaliser forgets the speaker before a clip.
+        alone_share: share of epochs' speakers whose clips are each heard as if it were the first.
+        calibrated_share: share of epochs' speakers who are known by some of their neutral clips.
         clean_share: share of epochs' speakers that are heard without disturbance.
         average: decay per step of the averaged weights, which then are the ones kept; 0 keeps the
             weights themselves.
@@ -143,6 +144,8 @@ class TrainConfig:
     feature_mask: int = 0
     noise_variance: float = 0.0
     forget_share: float = 0.0
+    alone_share: float = 0.0
+    calibrated_share: float = 0.0
     clean_share: float = 0.0
     average: float = 0.0
     select: str = "uar"
@@ -153,6 +156,8 @@ class TrainConfig:
         _one_of("train.optimizer", self.optimizer, ("adamw", "adam", "sgd"))
         _one_of("train.schedule", self.schedule, ("constant", "steps", "cosine"))
         _one_of("train.select", self.select, ("uar", "wa", "wa+uar"))
+        if self.alone_share + self.calibrated_share > 1.0:
+            raise ConfigError("recipe: train.alone_share + train.calibrated_share exceed 1")
         if self.epochs < 1 or self.batch_size < 2:
             raise ConfigError("recipe: need train.epochs >= 1 and train.batch_size >= 2")
 
@@ -236,7 +241,8 @@ class Recipe:
         normalizer_state: see `ser_stream.normalizer.NormalizerState`.
         statistics: training frames that mean and deviation are taken of: "voiced", "all", or all
             of the "neutral" utterances.
-        embedding: "statistics" gives the network `ser_stream.normalizer.Normalizer.embedding` too.
+        embedding: what the network is told of the speaker besides, one of
+            `ser_stream.normalizer.EMBEDDINGS`.
         calibrate: fit temperature and bias on the validation utterances.
         normalizer: see `ser_stream.normalizer.NormalizerConfig`.
         windows: see `WindowsConfig`.

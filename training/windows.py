@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,31 @@ from numpy.typing import NDArray
 
 from ser_stream.extractor import Extractor
 from ser_stream.features import repeat_to
-from ser_stream.frontend import make_extractor
-from ser_stream.normalizer import (
-    FeatureStatistics,
-    Normalizer,
-    NormalizerState,
-    voiced_frames,
-)
+from ser_stream.frontend import make_extractor, make_normalizer
+from ser_stream.normalizer import FeatureStatistics, NormalizerState, voiced_frames
 from ser_stream.types import Float32, Float64
 from training.corpora import Utterance
 from training.dataset import FeatureStore
 from training.errors import TrainingError
 from training.recipe import Recipe
+
+
+class Hearing(StrEnum):
+    """How much of a speaker the normaliser knows when a clip comes.
+
+    ``COLD`` normalises by the training statistics. ``ALONE`` hears each clip as if it were the
+    first, as ``ser-stream score`` does. ``RUNNING`` hears a speaker's clips in one fixed random
+    order through one normaliser. ``CALIBRATED`` has a profile of half of the speaker's neutral
+    clips, at most 15 s, which are left out of the score.
+    """
+
+    COLD = "cold"
+    ALONE = "alone"
+    RUNNING = "running"
+    CALIBRATED = "calibrated"
+
+
+PROFILE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +48,14 @@ class Place:
         variant: recording condition.
         first: first frame.
         moments: what the normaliser knows at the end of the window.
+        told: moments of the speaker's neutral clips; None unless calibrated.
     """
 
     utterance: int
     variant: int
     first: int
     moments: Float64
+    told: Float64 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,7 @@ class Inputs:
     Attributes:
         features: float32 (n, frames, width).
         extra: further arguments by name: ``lengths`` (n,), how many frames are the utterance's
-            own, and ``embedding`` (n, 2 features).
+            own, and ``embedding`` (n, embedding_width).
     """
 
     features: Float32
@@ -62,6 +78,30 @@ def by_speaker(utterances: Sequence[Utterance]) -> dict[str, list[int]]:
     for i, utterance in enumerate(utterances):
         groups.setdefault(utterance.speaker, []).append(i)
     return groups
+
+
+def hearings_of(recipe: Recipe) -> list[Hearing]:
+    """States that a recipe trains, the usual one first."""
+    shares = {
+        Hearing.ALONE: recipe.train.alone_share,
+        Hearing.CALIBRATED: recipe.train.calibrated_share,
+    }
+    return [Hearing.RUNNING, *(h for h, share in shares.items() if share)]
+
+
+def for_profile(
+    utterances: Sequence[Utterance], order: Sequence[int], length_s: Callable[[int], float]
+) -> list[int]:
+    """Which of ``order`` make a profile: the first half of the neutral ones, at most 15 s."""
+    neutral = [i for i in order if utterances[i].emotion == "neutral"]
+    chosen: list[int] = []
+    total_s = 0.0
+    for i in neutral[: max(1, len(neutral) // 2)]:
+        total_s += length_s(i)
+        if chosen and total_s > PROFILE_S:
+            break
+        chosen.append(i)
+    return chosen
 
 
 def frames_per_s(recipe: Recipe) -> float:
@@ -78,7 +118,9 @@ def training_statistics(
     Raises:
         TrainingError: there are no such frames.
     """
-    width = make_extractor(recipe.frontend, recipe.frontend_params).width
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    width = extractor.width
+    gain = np.zeros(width) if extractor.gain is None else extractor.gain.astype(np.float64)
     if recipe.normalizer_state is NormalizerState.NONE:
         return FeatureStatistics(np.zeros(width, np.float32), np.ones(width, np.float32))
     rate = frames_per_s(recipe)
@@ -87,10 +129,13 @@ def training_statistics(
         if recipe.statistics == "neutral" and utterance.emotion != "neutral":
             continue
         for frames in row:
-            x = frames.features
-            if recipe.statistics == "voiced":
-                x = x[voiced_frames(frames, recipe.normalizer, rate)[0]]
-            x = x.astype(np.float64)
+            x = frames.features.astype(np.float64)
+            if recipe.statistics == "voiced" or recipe.normalizer.level:
+                voiced = voiced_frames(frames, recipe.normalizer, rate)[0]
+                if recipe.normalizer.level and voiced.any():
+                    x = x - float(frames.level_db[voiced].mean()) * gain
+                if recipe.statistics == "voiced":
+                    x = x[voiced]
             count += len(x)
             total += x.sum(axis=0)
             square += (x**2).sum(axis=0)
@@ -110,12 +155,12 @@ class Presenter:
         self.recipe = recipe
         self.store = store
         self.extractor: Extractor = make_extractor(recipe.frontend, recipe.frontend_params)
-        self.normalizer = Normalizer(
+        self.normalizer = make_normalizer(
+            self.extractor,
             statistics,
             recipe.normalizer,
-            self.extractor.sample_rate_hz / self.extractor.hop_length,
             recipe.normalizer_state,
-            embeds=bool(recipe.embedding),
+            recipe.embedding,
         )
         # Frames of digital silence, for utterances that are padded with it.
         silent = np.zeros(self.extractor.samples_for(1), dtype=np.float32)
@@ -134,9 +179,15 @@ class Presenter:
         for group in by_speaker(utterances).values():
             clean = self.store.variants == 1 or rng.random() < train.clean_share
             variant = 0 if clean else int(rng.integers(1, self.store.variants))
+            hearing = self._drawn_hearing(rng)
+            order = rng.permutation(group).tolist()
+            told = None
+            if hearing is Hearing.CALIBRATED:
+                told, _ = self._profile(utterances, rng.permutation(group).tolist(), variant)
             self.normalizer.reset()
-            for i in rng.permutation(group).tolist():
-                if train.forget_share and rng.random() < train.forget_share:
+            for i in order:
+                forgets = train.forget_share and rng.random() < train.forget_share
+                if forgets or hearing is Hearing.ALONE:
                     self.normalizer.reset()
                 frames = self.store[i, variant]
                 moments = self.normalizer.accept(frames)
@@ -147,52 +198,94 @@ class Presenter:
                     firsts = list(range(0, room, windows.train_hop_frames))
                 else:
                     firsts = [0]
-                places += self._places(i, variant, firsts, moments)
+                places += self._places(i, variant, firsts, moments, told)
         return places
 
+    def _drawn_hearing(self, rng: np.random.Generator) -> Hearing:
+        train = self.recipe.train
+        if not (train.alone_share or train.calibrated_share):
+            return Hearing.RUNNING
+        drawn = rng.random()
+        if drawn < train.alone_share:
+            return Hearing.ALONE
+        known = drawn < train.alone_share + train.calibrated_share
+        return Hearing.CALIBRATED if known else Hearing.RUNNING
+
+    def _profile(
+        self, utterances: Sequence[Utterance], order: list[int], variant: int
+    ) -> tuple[Float64 | None, list[int]]:
+        """Moments of the neutral clips that make a profile, and which they are."""
+        rate = self.extractor.sample_rate_hz / self.extractor.hop_length
+        used = for_profile(utterances, order, lambda i: len(self.store[i, variant]) / rate)
+        self.normalizer.reset()
+        moments = None
+        for i in used:
+            moments = self.normalizer.accept(self.store[i, variant])[-1].copy()
+        # Whispered clips may have no voice at all.
+        return (moments if moments is not None and moments[0] > 0 else None), used
+
     def test_places(
-        self, utterances: Sequence[Utterance], alone: bool = False, variant: int = 0
+        self,
+        utterances: Sequence[Utterance],
+        hearing: Hearing = Hearing.RUNNING,
+        variant: int = 0,
     ) -> list[Place]:
         """Places of the clips as recorded; each speaker's come in one fixed random order.
 
         Args:
             utterances: what to evaluate.
-            alone: hear every clip as if it were the first.
+            hearing: what the normaliser knows; ``COLD`` is a state of the recipe, not of a place.
             variant: another recording condition.
         """
         rng = np.random.default_rng(0)
         length = self.recipe.window_frames
         places: list[Place] = []
         for group in by_speaker(utterances).values():
+            order = rng.permutation(group).tolist()
+            told = None
+            if hearing is Hearing.CALIBRATED:
+                told, used = self._profile(utterances, order, variant)
+                order = [i for i in order if i not in used]
             self.normalizer.reset()
-            for i in rng.permutation(group).tolist():
-                if alone:
+            for i in order:
+                if hearing is Hearing.ALONE:
                     self.normalizer.reset()
                 frames = self.store[i, variant]
                 moments = self.normalizer.accept(frames)
                 room = max(1, len(frames) - length + 1)
                 step = room if self.recipe.windows.draw == "utterance" else None
                 firsts = range(0, room, step or self.recipe.window_hop_frames)
-                places += self._places(i, variant, list(firsts), moments)
+                places += self._places(i, variant, list(firsts), moments, told)
         return places
 
-    def _places(self, i: int, variant: int, firsts: list[int], moments: Float64) -> list[Place]:
+    def _places(
+        self, i: int, variant: int, firsts: list[int], moments: Float64, told: Float64 | None
+    ) -> list[Place]:
         length = self.recipe.window_frames
         if self.recipe.windows.short == "drop" and len(moments) < length:
             return []
         last = len(moments) - 1
         # Copies: a view would keep the moments of all the utterance's frames.
-        return [Place(i, variant, f, moments[min(f + length - 1, last)].copy()) for f in firsts]
+        return [
+            Place(i, variant, f, moments[min(f + length - 1, last)].copy(), told) for f in firsts
+        ]
 
     def present(self, places: Sequence[Place]) -> Inputs:
         """Build the inputs of ``places``."""
-        pairs = [self._window(p) for p in places]
+        windows, lengths, embeddings = [], [], []
+        for place in places:
+            self.normalizer.tell(place.told)
+            x, own = self._window(place)
+            windows.append(x)
+            lengths.append(own)
+            if self.recipe.embedding:
+                embeddings.append(self.normalizer.embedding(place.moments))
         extra: dict[str, NDArray[Any]] = {}
         if self.recipe.windows.masked:
-            extra["lengths"] = np.array([n for _, n in pairs])
+            extra["lengths"] = np.array(lengths)
         if self.recipe.embedding:
-            extra["embedding"] = np.stack([self.normalizer.embedding(p.moments) for p in places])
-        return Inputs(np.stack([x for x, _ in pairs]), extra)
+            extra["embedding"] = np.stack(embeddings)
+        return Inputs(np.stack(windows), extra)
 
     def _window(self, place: Place) -> tuple[Float32, int]:
         length, short = self.recipe.window_frames, self.recipe.windows.short

@@ -1,4 +1,4 @@
-"""The registry of networks: one file per paper."""
+"""The registry of networks: one file per paper, and one for the network that is shipped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ser_stream.errors import ConfigError
+from training.models.adaptive_cnn import AdaptiveCnn, AdaptiveCnnConfig
 from training.models.attention_pooling import AttentionPooling, AttentionPoolingConfig
 from training.models.context_attention import ContextAttention, ContextAttentionConfig
 from training.models.head_fusion import HeadFusion, HeadFusionConfig
@@ -21,6 +22,7 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "attention_pooling": (AttentionPoolingConfig, AttentionPooling),
     "ilt_cat": (IltCatConfig, IltCat),
     "context_attention": (ContextAttentionConfig, ContextAttention),
+    "adaptive_cnn": (AdaptiveCnnConfig, AdaptiveCnn),
 }
 
 
