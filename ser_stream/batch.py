@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from ser_stream.affect import derived_affect
 from ser_stream.engine import MIN_FLUSH_S, Engine
 from ser_stream.errors import AudioError
 from ser_stream.resample import StreamingResampler
@@ -44,7 +45,7 @@ class FileScore:
     posterior: Float64 | None = None
     error: str | None = None
 
-    def row(self, labels: Iterable[str]) -> dict[str, Any]:
+    def row(self, labels: Sequence[str]) -> dict[str, Any]:
         """Plain values, one column per class."""
         p = self.posterior
         return {
@@ -58,6 +59,7 @@ class FileScore:
                 label: None if p is None else round(float(p[i]), 4)
                 for i, label in enumerate(labels)
             },
+            **derived_affect(labels, p),
             "error": self.error,
         }
 

@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from ser_stream.affect import derived_affect
 from ser_stream.errors import SerStreamError
 from ser_stream.types import Prediction, Snapshot, State
 
 
 def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) -> dict[str, Any]:
-    """Flatten a prediction; one column per class holds its posterior, ``smoothed_`` the average."""
+    """Flatten a prediction; one column per class holds its posterior, ``smoothed_`` the average.
+
+    Valence and arousal are derived from the average.
+    """
     row: dict[str, Any] = {
         "start_s": round(prediction.start / rate_hz, 4),
         "end_s": round(prediction.end / rate_hz, 4),
@@ -27,7 +31,7 @@ def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) 
     for prefix, values in (("", prediction.posterior), ("smoothed_", prediction.smoothed)):
         for i, label in enumerate(labels):
             row[prefix + label] = None if values is None else _rounded(values[i])
-    return row
+    return row | derived_affect(labels, prediction.smoothed)
 
 
 def live_row(

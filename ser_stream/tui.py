@@ -17,6 +17,7 @@ from rich.style import Style
 
 from ser_stream.records import Timeline, said
 from ser_stream.types import Snapshot, State
+from ser_stream.vad import GateConfig
 
 MIN_WIDTH, MAX_WIDTH = 40, 200
 STRIP_S = 60
@@ -118,7 +119,7 @@ class Meter:
         now = self.view.snapshot.speech_now
         if now is None:
             return [Segment("gate off", DIM)]
-        if now >= 0.5:
+        if now >= GateConfig().threshold:
             return [Segment("speech", Style(color="green", bold=True))]
         return [Segment("no speech", DIM)]
 
