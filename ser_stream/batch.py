@@ -136,6 +136,6 @@ def score_file(
         return FileScore(path, duration_s, 0, State.NO_SPEECH)
     posterior = total / windows
     top = int(posterior.argmax())
-    if posterior[top] < engine.smoothing.enter:
+    if posterior[top] < engine.bundle.meta.sure:
         return FileScore(path, duration_s, windows, State.UNSURE, None, posterior)
     return FileScore(path, duration_s, windows, State.EMOTION, labels[top], posterior)

@@ -62,6 +62,7 @@ class ModelMeta:
             validation speakers (bias-corrected temperature scaling: Alexandari, Kundaje &
             Shrikumar, ICML 2020).
         smoothing: defaults for live use.
+        sure: mean posterior from which on a recording as a whole has a label.
         training_data: corpora, licences and credits.
         licence: of the weights.
         metrics: results, each with its protocol.
@@ -84,6 +85,7 @@ class ModelMeta:
     temperature: float = 1.0
     logit_bias: tuple[float, ...] = ()
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    sure: float = 0.5
     training_data: tuple[TrainingData, ...] = ()
     licence: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -63,7 +63,7 @@ HopOption = Annotated[
 ]
 SmoothingOption = Annotated[
     float | None,
-    typer.Option("--smoothing", help="Time constant of the average, seconds; 0 for none."),
+    typer.Option("--smoothing", help="Seconds that count as one observation; more is calmer."),
 ]
 DurationOption = Annotated[
     float | None, typer.Option("--duration", help="Stop after this much audio, seconds.")
@@ -357,8 +357,8 @@ def info(
     )
     s = m.smoothing
     typer.echo(
-        f"smoothing    {s.time_constant_s:g} s, enter {s.enter:g}, leave {s.leave:g}, "
-        f"dwell {s.dwell_s:g} s"
+        f"smoothing    evidence {s.evidence_s:g} s, stay {s.stay_s:g} s, "
+        f"enter {s.enter:g}, leave {s.leave:g}"
     )
     bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
     typer.echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
@@ -464,7 +464,7 @@ def _engine(
 
     smoothing = bundle.meta.smoothing
     if smoothing_s is not None:
-        smoothing = replace(smoothing, time_constant_s=smoothing_s)
+        smoothing = smoothing.with_evidence(smoothing_s)
     return Engine(
         bundle,
         EngineConfig(

@@ -12,7 +12,7 @@ from ser_stream.errors import AudioError, ConfigError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile
-from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
+from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
 
@@ -31,7 +31,7 @@ class EngineConfig:
     Attributes:
         hop_s: step between predictions, rounded to whole frames (at least one); None takes the
             bundle's default.
-        smoothing: averaging and hysteresis; None takes the bundle's defaults.
+        smoothing: belief and hysteresis; None takes the bundle's defaults.
         gate: speech gate; None lets every window through.
         normalizer: state of the normaliser; None takes the one that the model was trained for.
         profile: the speaker's neutral voice, in place of what is heard.
@@ -106,7 +106,7 @@ class Engine:
                 + self.hop_frames * self._hop_length
                 + 2 * MAX_PIECE,
             )
-        self._ema = EmaSmoother(self.smoothing.time_constant_s)
+        self._belief = BeliefFilter(self.smoothing)
         self._decider = LabelDecider(self.smoothing)
         self._position: int | None = None
         self._restart(0)
@@ -193,7 +193,7 @@ class Engine:
         self._forget_smoothing()
 
     def _forget_smoothing(self) -> None:
-        self._ema.reset()
+        self._belief.reset()
         self._decider.reset()
 
     def _predict_ready(self) -> list[Prediction]:
@@ -244,8 +244,8 @@ class Engine:
                 predictions.append(Prediction(at, to, State.NO_SPEECH, speech=share))
                 continue
             answer, posterior = next(answers)
-            smoothed = self._ema.update(posterior, self.hop_s)
-            index = self._decider.update(smoothed, self.hop_s)
+            smoothed = self._belief.update(posterior, self.hop_s)
+            index = self._decider.update(smoothed)
             predictions.append(
                 Prediction(
                     at,

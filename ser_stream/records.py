@@ -16,9 +16,9 @@ from ser_stream.types import Prediction, Snapshot, State
 
 
 def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) -> dict[str, Any]:
-    """Flatten a prediction; one column per class holds its posterior, ``smoothed_`` the average.
+    """Flatten a prediction; one column per class holds its posterior, ``smoothed_`` the belief.
 
-    Valence and arousal are derived from the average.
+    Valence and arousal are derived from the belief.
     """
     row: dict[str, Any] = {
         "start_s": round(prediction.start / rate_hz, 4),

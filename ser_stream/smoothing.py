@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -13,81 +14,93 @@ from ser_stream.types import Float32
 
 @dataclass(frozen=True, slots=True)
 class SmoothingConfig:
-    """How posteriors are averaged and when a label is taken or dropped.
+    """How posteriors are gathered into a belief, and when a label is taken or dropped.
 
     Attributes:
-        time_constant_s: of the exponential moving average; 0 turns averaging off.
-        enter: smoothed posterior at which a label is taken...
+        evidence_s: seconds of speech that count as one independent observation; overlapping windows
+            mostly repeat each other. More is calmer and slower; 0 takes each window as it is.
+        stay_s: how long an emotion is expected to last before anything may follow. Less forgets
+            faster.
+        enter: belief at which a label is taken...
         leave: ...and below which it is dropped.
-        dwell_s: a label that was taken is not exchanged for another one sooner than this.
     """
 
-    time_constant_s: float = 1.0
-    enter: float = 0.50
-    leave: float = 0.35
-    dwell_s: float = 0.6
+    evidence_s: float = 0.7
+    stay_s: float = 0.6
+    enter: float = 0.70
+    leave: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.leave <= self.enter <= 1.0:
             raise ConfigError(
                 f"need 0 <= leave <= enter <= 1, got {self.leave}, {self.enter}; lower `leave`"
             )
-        if not 0.0 <= self.time_constant_s < math.inf or not 0.0 <= self.dwell_s < math.inf:
+        if not (0.0 <= self.evidence_s < math.inf and 0.0 < self.stay_s < math.inf):
             raise ConfigError(
-                f"need time_constant_s and dwell_s >= 0, got {self.time_constant_s}, {self.dwell_s}"
+                f"need evidence_s >= 0 and stay_s > 0, got {self.evidence_s}, {self.stay_s}"
             )
 
+    def with_evidence(self, evidence_s: float) -> Self:
+        """As sure in the end and quicker or slower: with another ``evidence_s``, stay in scale."""
+        scale = evidence_s / self.evidence_s if evidence_s and self.evidence_s else 1.0
+        return replace(self, evidence_s=evidence_s, stay_s=scale * self.stay_s)
 
-class EmaSmoother:
-    """Exponential moving average given as a time constant: the hop does not change its speed.
 
-    It starts from the uniform posterior, because nothing has been heard: a single window, the first
-    after a pause, mostly silence and a syllable, cannot decide on its own.
+# No window rules a class out for good.
+LEAST_POSTERIOR = np.float32(1e-3)
+
+
+class BeliefFilter:
+    """Forward filter of a hidden Markov model whose states are the classes.
+
+    Source: Rabiner, "A tutorial on hidden Markov models", Proceedings of the IEEE 77(2), 1989,
+    equations (19) and (20), normalised. In each step the emotion may have changed to any with the
+    rate 1 / stay_s, and the posterior, whose classes were equally likely in training, stands for
+    the likelihood, raised to the share of an independent observation that the step is worth.
+
+    It starts from the uniform belief, because nothing has been heard.
     """
 
-    def __init__(self, time_constant_s: float) -> None:
-        self._time_constant_s = time_constant_s
-        self._mean: Float32 | None = None
+    def __init__(self, config: SmoothingConfig) -> None:
+        self._config = config
+        self._belief: Float32 | None = None
 
     def update(self, posterior: Float32, dt_s: float) -> Float32:
-        """Return the average after ``posterior`` (classes,), which stands for ``dt_s`` seconds."""
-        if self._time_constant_s == 0.0:
+        """Return the belief after ``posterior`` (classes,), which stands for ``dt_s`` seconds."""
+        c = self._config
+        if c.evidence_s == 0.0:
             return posterior
-        mean = self._mean
-        if mean is None:
-            mean = np.full(len(posterior), 1.0 / len(posterior), dtype=np.float32)
-        keep = np.float32(math.exp(-dt_s / self._time_constant_s))
-        mixed = keep * mean + (np.float32(1.0) - keep) * posterior
-        self._mean = mixed.astype(np.float32, copy=False)
-        return self._mean
+        n = len(posterior)
+        belief = np.full(n, 1.0 / n) if self._belief is None else self._belief
+        changed = 1.0 - math.exp(-dt_s / c.stay_s)
+        belief = (1.0 - changed) * belief + changed / n
+        belief = belief * np.maximum(posterior, LEAST_POSTERIOR) ** (dt_s / c.evidence_s)
+        belief = (belief / belief.sum()).astype(np.float32)
+        self._belief = belief
+        return belief
 
     def reset(self) -> None:
         """Forget what was heard."""
-        self._mean = None
+        self._belief = None
 
 
 class LabelDecider:
-    """Turn smoothed posteriors into a label or None ("unsure") with hysteresis and dwell."""
+    """Turn beliefs into a label or None ("unsure") with hysteresis."""
 
     def __init__(self, config: SmoothingConfig) -> None:
         self._config = config
         self._label: int | None = None
-        self._held_s = 0.0
 
-    def update(self, smoothed: Float32, dt_s: float) -> int | None:
-        """Return the class index that holds after ``smoothed`` (classes,), or None."""
+    def update(self, belief: Float32) -> int | None:
+        """Return the class index that holds after ``belief`` (classes,), or None."""
         c = self._config
-        self._held_s += dt_s
-        if self._label is not None and smoothed[self._label] < c.leave:
+        if self._label is not None and belief[self._label] < c.leave:
             self._label = None
-        top = int(smoothed.argmax())
-        free = self._label is None or self._held_s >= c.dwell_s
-        if top != self._label and free and smoothed[top] >= c.enter:
+        top = int(belief.argmax())
+        if belief[top] >= c.enter:
             self._label = top
-            self._held_s = 0.0
         return self._label
 
     def reset(self) -> None:
         """Drop the label."""
         self._label = None
-        self._held_s = 0.0

@@ -80,7 +80,7 @@ class Prediction:
         label: the class after hysteresis; None unless ``state`` is ``EMOTION``.
         logits: float32 (classes,) as the network gave them; None where it was not asked.
         posterior: softmax of the calibrated logits, float32 (classes,); None with ``logits``.
-        smoothed: posterior after the exponential moving average; None with ``logits``.
+        smoothed: belief after this window, see `ser_stream.smoothing`; None with ``logits``.
         speech: share of the window that the speech gate calls speech; None without a gate.
     """
 

@@ -157,12 +157,12 @@ def test_delay_and_flicker_of_a_scripted_stretch():
     change = Stretch(ends, [sure(2)] * 50 + [sure(0)] * 50, 5.0, 0)
     wavering = [sure(0 if (k // 10) % 2 else 1) for k in range(100)]
     steady = Stretch(ends, wavering, None, 0)
-    quick = respond([change, steady], SmoothingConfig(0.0, 0.5, 0.35, 0.0), 0.1)
+    quick = respond([change, steady], SmoothingConfig(0.0, 0.6, 0.5, 0.35), 0.1)
     assert quick.delay_s == pytest.approx(0.1)
     # What is said from 3 s on changes every second: at 3.1 s, 4.1 s, ... 9.1 s.
     assert quick.changes_per_minute == pytest.approx(7 / (7.1 / 60), rel=0.02)
     assert quick.shown == 1.0
-    slow = respond([change, steady], SmoothingConfig(4.0, 0.6, 0.35, 0.0), 0.1)
+    slow = respond([change, steady], SmoothingConfig(2.0, 1.0, 0.6, 0.05), 0.1)
     assert slow.delay_s > 1.0
     assert slow.changes_per_minute < quick.changes_per_minute
     never = respond([replace(change, target=3), steady], SmoothingConfig(), 0.1)

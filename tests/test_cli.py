@@ -132,7 +132,7 @@ def test_bad_paths_and_models(folder, tmp_path, bundle):
     one_line(ser_stream("demo", "--hop", "-1"), 1, "hop_s")
     one_line(ser_stream("demo", "--duration", "0"), 1, "--duration")
     one_line(ser_stream("demo", "--record", tmp_path / "no" / "x.csv"), 1, "cannot write")
-    one_line(ser_stream("demo", "--smoothing", "-2"), 1, "time_constant_s")
+    one_line(ser_stream("demo", "--smoothing", "-2"), 1, "evidence_s")
     assert ser_stream("demo", "--nonsense").returncode == 2
     assert ser_stream("--rate", "0").returncode == 2
 

@@ -14,6 +14,7 @@ from ser_stream.bundle import ModelBundle, calibrated_softmax
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.normalizer import NormalizerState
+from ser_stream.smoothing import BeliefFilter
 from ser_stream.types import AudioBlock, Prediction, State
 from ser_stream.vad import GateConfig
 
@@ -144,9 +145,9 @@ def test_a_short_clip_is_seen_as_training_sees_it(bundle, speech):
 
 
 def started_anew(bundle: ModelBundle, prediction: Prediction) -> None:
-    """Assert that the average knows of no window before this one."""
-    keep = np.exp(-HOP / RATE_HZ / bundle.meta.smoothing.time_constant_s)
-    want = keep * 0.25 + (1 - keep) * prediction.posterior
+    """Assert that the belief knows of no window before this one."""
+    belief = BeliefFilter(bundle.meta.smoothing)
+    want = belief.update(prediction.posterior, HOP / RATE_HZ)
     np.testing.assert_allclose(prediction.smoothed, want, atol=1e-5)
 
 

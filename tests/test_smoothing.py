@@ -1,68 +1,114 @@
-"""Smoothing against closed forms, and a truth table for the label."""
+"""The belief filter against closed forms and the label against a truth table."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
 
 from ser_stream.errors import ConfigError
-from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
+from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
 
-A, B = np.float32([1, 0]), np.float32([0, 1])
-
-
-def test_a_step_is_followed_with_the_time_constant_whatever_the_hop():
-    for hop in (0.032, 0.1, 0.4):
-        ema = EmaSmoother(0.8)
-        for _ in range(round(1.6 / hop)):
-            smoothed = ema.update(A, hop)
-        # From the uniform posterior towards A...
-        assert smoothed[1] == pytest.approx(0.5 * np.exp(-1.6 / 0.8), rel=1e-4)
-        before = smoothed[0]
-        for _ in range(round(1.6 / hop)):
-            smoothed = ema.update(B, hop)
-        # ...and from there towards B.
-        assert smoothed[0] == pytest.approx(before * np.exp(-1.6 / 0.8), rel=1e-4)
-        assert smoothed.dtype == np.float32
-        assert smoothed.sum() == pytest.approx(1.0)
+A, B = np.float32([0.8, 0.2]), np.float32([0.2, 0.8])
 
 
-def test_zero_turns_averaging_off():
-    ema = EmaSmoother(0.0)
-    np.testing.assert_array_equal(ema.update(A, 0.1), A)
-    np.testing.assert_array_equal(ema.update(B, 0.1), B)
+def test_it_is_the_forward_recursion_over_all_paths():
+    """Against the sum over every path of states, with the likelihoods of three steps."""
+    config = SmoothingConfig(evidence_s=0.5, stay_s=0.7)
+    posteriors = np.float32([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.5, 0.4]])
+    dt_s, n = 0.25, 3
+    belief_filter = BeliefFilter(config)
+    for p in posteriors:
+        belief = belief_filter.update(p, dt_s)
+    change = 1 - np.exp(-dt_s / config.stay_s)
+    transition = (1 - change) * np.eye(n) + change / n
+    likelihood = posteriors.astype(float) ** (dt_s / config.evidence_s)
+    total = np.zeros(n)
+    for path in itertools.product(range(n), repeat=4):
+        weight = 1 / n
+        for step, (a, b) in enumerate(itertools.pairwise(path)):
+            weight *= transition[a, b] * likelihood[step, b]
+        total[path[-1]] += weight
+    np.testing.assert_allclose(belief, total / total.sum(), rtol=1e-5)
+    assert belief.dtype == np.float32
+
+
+def test_the_hop_hardly_matters():
+    config = SmoothingConfig(evidence_s=1.0, stay_s=2.0)
+    after = []
+    for hop in (0.02, 0.1, 0.2):
+        belief_filter = BeliefFilter(config)
+        for p in [A] * round(2 / hop) + [B] * round(1 / hop):
+            belief = belief_filter.update(p, hop)
+        after.append(belief[0])
+    np.testing.assert_allclose(after, after[0], atol=0.03)
+
+
+def test_a_change_is_followed_and_forgetting_helps():
+    def steps_until_b(stay_s: float) -> int:
+        belief_filter = BeliefFilter(SmoothingConfig(evidence_s=1.0, stay_s=stay_s))
+        for _ in range(200):
+            belief_filter.update(A, 0.1)
+        return next(k for k in range(1000) if belief_filter.update(B, 0.1)[1] > 0.5)
+
+    assert 2 <= steps_until_b(0.5) < steps_until_b(5.0) < steps_until_b(500.0) < 100
+
+
+def test_a_window_that_rules_a_class_out_does_so_not_for_good():
+    belief_filter = BeliefFilter(SmoothingConfig())
+    belief_filter.update(np.float32([1.0, 0.0]), 0.4)
+    for _ in range(20):
+        belief = belief_filter.update(np.float32([0.0, 1.0]), 0.4)
+    assert np.isfinite(belief).all()
+    assert belief[1] > 0.9
+
+
+def test_slower_settings_are_as_sure_in_the_end():
+    usual, final = SmoothingConfig(), []
+    for evidence_s in (0.2, 0.7, 3.0):
+        config = usual.with_evidence(evidence_s)
+        assert config.enter == usual.enter
+        belief_filter = BeliefFilter(config)
+        for _ in range(3000):
+            belief = belief_filter.update(A, 0.02)
+        final.append(belief[0])
+    np.testing.assert_allclose(final, final[0], atol=0.02)
+    assert usual.with_evidence(0.0).stay_s == usual.stay_s
+    assert usual.with_evidence(1.4).stay_s == pytest.approx(2 * usual.stay_s)
+
+
+def test_zero_takes_each_window_as_it_is():
+    belief_filter = BeliefFilter(SmoothingConfig(evidence_s=0.0))
+    np.testing.assert_array_equal(belief_filter.update(A, 0.1), A)
+    np.testing.assert_array_equal(belief_filter.update(B, 0.1), B)
 
 
 def test_one_window_decides_nothing_and_reset_forgets():
-    ema = EmaSmoother(0.8)
-    first = ema.update(A, 0.1)
-    assert first[0] < 0.6
-    ema.update(A, 5.0)
-    ema.reset()
-    np.testing.assert_array_equal(ema.update(A, 0.1), first)
+    belief_filter = BeliefFilter(SmoothingConfig())
+    first = belief_filter.update(A, 0.1)
+    assert first[0] < SmoothingConfig().enter
+    belief_filter.update(A, 5.0)
+    belief_filter.reset()
+    np.testing.assert_array_equal(belief_filter.update(A, 0.1), first)
 
 
-def decide(config: SmoothingConfig, *first: float, dt_s: float = 0.1) -> list[int | None]:
+def decide(config: SmoothingConfig, *first: float) -> list[int | None]:
     decider = LabelDecider(config)
-    return [decider.update(np.float32([p, 1 - p]), dt_s) for p in first]
+    return [decider.update(np.float32([p, 1 - p])) for p in first]
 
 
 def test_a_label_is_taken_at_enter_and_dropped_below_leave():
-    config = SmoothingConfig(enter=0.6, leave=0.45, dwell_s=0.0)
+    config = SmoothingConfig(enter=0.6, leave=0.45)
     # In between nothing changes; the other class would need 0.6 too.
     assert decide(config, 0.55, 0.6, 0.5, 0.45, 0.44, 0.5, 0.4) == [
         None, 0, 0, 0, None, None, 1,
     ]  # fmt: skip
 
 
-def test_a_label_is_not_exchanged_before_its_dwell():
-    config = SmoothingConfig(enter=0.5, leave=0.1, dwell_s=0.35)
-    assert decide(config, 0.9, 0.3, 0.3, 0.3, 0.3, 0.9) == [0, 0, 0, 0, 1, 1]
-
-
-def test_below_leave_a_label_ends_even_during_its_dwell():
-    config = SmoothingConfig(enter=0.8, leave=0.35, dwell_s=9.0)
-    assert decide(config, 0.9, 0.34, 0.1) == [0, None, 1]
+def test_a_label_is_exchanged_for_one_that_enters():
+    config = SmoothingConfig(enter=0.8, leave=0.1)
+    assert decide(config, 0.9, 0.3, 0.2, 0.5, 0.05) == [0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +116,10 @@ def test_below_leave_a_label_ends_even_during_its_dwell():
     [
         {"enter": 0.3, "leave": 0.4},
         {"enter": 1.1},
-        {"time_constant_s": -1.0},
-        {"dwell_s": float("inf")},
-        {"time_constant_s": float("nan")},
+        {"evidence_s": -1.0},
+        {"evidence_s": float("nan")},
+        {"stay_s": 0.0},
+        {"stay_s": float("inf")},
     ],
 )
 def test_impossible_settings_are_refused(settings):

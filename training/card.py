@@ -18,7 +18,7 @@ import numpy as np
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.normalizer import NormalizerState
-from ser_stream.smoothing import EmaSmoother, LabelDecider, SmoothingConfig
+from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig
 from training.augment import Condition, apply_condition
@@ -32,7 +32,7 @@ from training.windows import by_speaker
 # As often as the meter is updated.
 LIVE_HOP_S = 0.1
 STEADY_AFTER_S = 3.0
-TIME_CONSTANTS_S = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+EVIDENCE_S = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 RELIABILITY_BINS = 10
 
 Channel = Callable[[Float32, int, Utterance], tuple[Float32, int]]
@@ -276,15 +276,15 @@ def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) 
 
 
 def _replay(stretch: Stretch, smoothing: SmoothingConfig, hop_s: float) -> list[int | None]:
-    ema, decider = EmaSmoother(smoothing.time_constant_s), LabelDecider(smoothing)
+    belief, decider = BeliefFilter(smoothing), LabelDecider(smoothing)
     labels: list[int | None] = []
     for posterior in stretch.posteriors:
         if posterior is None:
-            ema.reset()
+            belief.reset()
             decider.reset()
             labels.append(None)
         else:
-            labels.append(decider.update(ema.update(posterior, hop_s), hop_s))
+            labels.append(decider.update(belief.update(posterior, hop_s)))
     return labels
 
 
@@ -383,10 +383,10 @@ def make_card(
         card["response"][name] = {
             "default": _as_dict(respond(found, usual_smoothing, hop_s)),
             "curve": {
-                str(tau): _as_dict(
-                    respond(found, replace(usual_smoothing, time_constant_s=tau), hop_s)
+                str(seconds): _as_dict(
+                    respond(found, usual_smoothing.with_evidence(seconds), hop_s)
                 )
-                for tau in TIME_CONSTANTS_S
+                for seconds in EVIDENCE_S
             },
         }
     return card

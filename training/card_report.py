@@ -154,7 +154,7 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
         for setting, r in [("default", response["default"]), *response["curve"].items()]
     ]
     header = [
-        "corpus", "time constant", "delay, s", "label came, %", "changes a minute",
+        "corpus", "evidence", "delay, s", "label came, %", "changes a minute",
         "label shown, % of the time",
     ]  # fmt: skip
     return [*text, markdown_table(header, rows), "", "![response](response.png)", ""]
@@ -212,6 +212,6 @@ def _plot_response(path: Path, card: Mapping[str, Any]) -> None:
                 color=line.get_color(),
             )
     axes.set(xlabel="delay to the right label, s", ylabel="label changes a minute")
-    axes.set_title("smoothing: time constants", fontsize=9)
+    axes.set_title("seconds of speech that count as one observation", fontsize=9)
     axes.legend(fontsize=7)
     figure.savefig(path)
