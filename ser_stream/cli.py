@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ser_stream.bundle import ModelBundle
     from ser_stream.engine import Engine
-    from ser_stream.profile import Profile
+    from ser_stream.profile import Profile, ProfileRecorder
     from ser_stream.records import Timeline
     from ser_stream.session import Session, Sink
     from ser_stream.tui import MeterView
@@ -44,6 +44,8 @@ LIVE_HOP_S = 0.1
 REFRESH_S = 0.1
 PLAIN_EVERY_S = 1.0
 STILL_S = 1.5
+# Speech that --neutral needs at least.
+NEUTRAL_S = 1.0
 # Calibration gives up after this many times the speech that it wants.
 PATIENCE = 4.0
 
@@ -189,13 +191,18 @@ def score(
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
     from ser_stream.batch import find_audio, score_file
+    from ser_stream.profile import check_profiles
     from ser_stream.records import RowWriter, prediction_row
     from ser_stream.types import Prediction, State
 
     if profile is not None and neutral:
         raise ConfigError("--profile and --neutral: give one of the two")
     bundle = _bundle(model)
-    known = _heard_profile(bundle, neutral, "neutral") if neutral else _profile(bundle, profile)
+    if neutral:
+        check_profiles(bundle)
+        known = _heard(bundle, neutral).finish("neutral", _today(), NEUTRAL_S)
+    else:
+        known = _profile(bundle, profile)
     engine = _engine(bundle, hop, smoothing, gate, known)
     meta = engine.bundle.meta
     # An earlier table is only overwritten once there is something to write.
@@ -247,7 +254,7 @@ def calibrate(
     ] = None,
     model: ModelOption = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=5.0, help="Voiced speech to listen to.")
+        float, typer.Option("--seconds", min=5.0, help="Speech to listen to.")
     ] = 15.0,
     file: Annotated[
         list[Path] | None,
@@ -258,27 +265,28 @@ def calibrate(
 
     Only statistics are kept, no audio.
     """
-    from ser_stream.profile import profile_path
+    from ser_stream.profile import check_profiles, profile_path
 
     path = profile_path(profile)
     bundle = _bundle(model)
+    check_profiles(bundle)
     if file:
-        made = _heard_profile(bundle, file, profile)
+        recorder = _heard(bundle, file)
     else:
         from ser_stream.microphone import Microphone
 
         with Microphone(device, rate) as microphone:
-            made = _guided(microphone, bundle, seconds, profile)
-    made.save(path)
-    typer.echo(f"profile {profile!r}: {made.voiced_s:.1f} s of voiced speech, {path}")
+            recorder = _guided(microphone, bundle, seconds)
+    recorder.finish(profile, _today()).save(path)
+    typer.echo(f"profile {profile!r}: {recorder.speech_s:.1f} s of speech, {path}")
 
 
-def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float, name: str) -> Profile:
+def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> ProfileRecorder:
     """Show a text to read, and listen until there is enough of it."""
     from rich.console import Console
     from rich.live import Live
 
-    from ser_stream.profile import ProfileError, ProfileRecorder
+    from ser_stream.profile import ProfileRecorder
     from ser_stream.resample import StreamingResampler
     from ser_stream.tui import CalibrationView
 
@@ -291,22 +299,20 @@ def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float, name: str
             recorder.feed(resampler.push(block).samples)
             if console.is_terminal:
                 view = CalibrationView(
-                    recorder.voiced_s, wanted_s, recorder.level_dbfs, recorder.advice()
+                    recorder.speech_s, wanted_s, recorder.level_dbfs, recorder.advice()
                 )
                 screen.update(view, refresh=True)
             elif recorder.heard_s - told_s >= 1.0:
                 told_s = recorder.heard_s
                 line = (
-                    f"{recorder.voiced_s:.1f} of {wanted_s:g} s of voiced speech, "
+                    f"{recorder.speech_s:.1f} of {wanted_s:g} s of speech, "
                     f"{recorder.level_dbfs:.0f} dBFS"
                 )
                 advice = recorder.advice()
                 console.print(f"{line}; {advice}" if advice else line, highlight=False)
-            if recorder.voiced_s >= wanted_s or recorder.heard_s >= PATIENCE * wanted_s:
+            if recorder.speech_s >= wanted_s or recorder.heard_s >= PATIENCE * wanted_s:
                 break
-    if recorder.voiced_s < min(wanted_s, PATIENCE) and recorder.heard_s < PATIENCE * wanted_s:
-        raise ProfileError("the device stopped before there was enough speech")
-    return recorder.finish(name, _today())
+    return recorder
 
 
 @app.command()
@@ -431,8 +437,8 @@ def _profile(bundle: ModelBundle, name: str | None) -> Profile | None:
     return None if name is None else load_profile(name, bundle)
 
 
-def _heard_profile(bundle: ModelBundle, paths: list[Path], name: str) -> Profile:
-    """Make a profile of recordings."""
+def _heard(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:
+    """Listen to recordings."""
     from ser_stream.batch import find_audio
     from ser_stream.profile import ProfileRecorder
     from ser_stream.resample import StreamingResampler
@@ -445,7 +451,7 @@ def _heard_profile(bundle: ModelBundle, paths: list[Path], name: str) -> Profile
         for block in source:
             recorder.feed(resampler.push(block).samples)
         recorder.feed(resampler.flush().samples)
-    return recorder.finish(name, _today())
+    return recorder
 
 
 def _today() -> str:

@@ -11,7 +11,7 @@ from ser_stream.bundle import ModelBundle
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import NormalizerState
-from ser_stream.profile import Profile
+from ser_stream.profile import Profile, check_profiles
 from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
@@ -71,11 +71,8 @@ class Engine:
     ) -> None:
         config = EngineConfig() if config is None else config
         meta = bundle.meta
-        if config.profile is not None and not meta.profiles:
-            raise ConfigError(
-                f"{meta.name} was not trained to know a speaker by a profile: it would hear worse "
-                "with one than without"
-            )
+        if config.profile is not None:
+            check_profiles(bundle)
         self.bundle = bundle
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
         self._hop_length = bundle.extractor.hop_length

@@ -23,13 +23,14 @@ from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import Normalizer, NormalizerState
 from ser_stream.types import Float32, Float64
+from ser_stream.vad import GateConfig, SileroDetector
 
 SCHEMA = 1
 FOLDER = "SER_STREAM_CONFIG"
 NAME = re.compile(r"[\w][\w .-]{0,63}")
 
-# Voiced speech that a profile needs; a guided reading asks for more.
-MIN_VOICED_S = 5.0
+# Speech that a profile needs; a guided reading asks for more.
+MIN_SPEECH_S = 5.0
 WANTED_S = 15.0
 # Softer than this the noise of many microphones is as loud; louder than this they clip.
 QUIET_DBFS = -50.0
@@ -120,6 +121,19 @@ class Profile:
         )
 
 
+def check_profiles(bundle: ModelBundle) -> None:
+    """Refuse a model that was not trained for profiles.
+
+    Raises:
+        ProfileError: it was not.
+    """
+    if not bundle.meta.profiles:
+        raise ProfileError(
+            f"{bundle.meta.name} was not trained to know a speaker by a profile: it would hear "
+            "worse with one than without"
+        )
+
+
 def frontend_key(frontend: str, params: Mapping[str, Any]) -> str:
     """Name a front end with its parameters: models with the same key share profiles."""
     text = json.dumps(dict(params), sort_keys=True, default=str)
@@ -188,13 +202,22 @@ class ProfileRecorder:
         self._bundle = bundle
         self._normalizer = bundle.make_normalizer(NormalizerState.RUNNING)
         self._front_end = FrontEnd(bundle.extractor, self._normalizer, 1024, PIECE)
-        self._heard = self._clipped = 0
+        self._detector = SileroDetector()
+        self._tail = np.zeros(0, dtype=np.float32)
+        self._heard = self._clipped = self._speech_chunks = 0
         self._power = 0.0
 
     def feed(self, samples: Float32) -> None:
         """Take the next samples, mono float32 (n,) at the model's rate."""
         for i in range(0, len(samples), PIECE):
             self._front_end.accept(samples[i : i + PIECE])
+        joined = np.concatenate([self._tail, samples])
+        size = self._detector.chunk_length
+        full = len(joined) // size
+        if full:
+            probabilities = self._detector(joined[: full * size].reshape(full, size))
+            self._speech_chunks += int(np.sum(probabilities >= GateConfig().threshold))
+        self._tail = joined[full * size :]
         self._heard += len(samples)
         self._clipped += int(np.sum(np.abs(samples) >= 0.999))
         self._power += float(np.sum(np.square(samples, dtype=np.float64)))
@@ -205,12 +228,9 @@ class ProfileRecorder:
         return self._heard / self._bundle.meta.sample_rate_hz
 
     @property
-    def voiced_s(self) -> float:
-        """Seconds of voiced speech so far."""
-        ready = self._front_end.frames_ready
-        if ready == 0:
-            return 0.0
-        return self._normalizer.evidence_s(self._front_end.moments(ready - 1))
+    def speech_s(self) -> float:
+        """Seconds of speech so far."""
+        return self._speech_chunks * self._detector.chunk_length / self._bundle.meta.sample_rate_hz
 
     @property
     def level_dbfs(self) -> float:
@@ -225,27 +245,28 @@ class ProfileRecorder:
             return "too quiet: raise the microphone's gain or move closer"
         return None
 
-    def finish(self, name: str, created: str = "", least_s: float = MIN_VOICED_S) -> Profile:
+    def finish(self, name: str, created: str = "", least_s: float = MIN_SPEECH_S) -> Profile:
         """Make the profile.
 
         Raises:
-            ProfileError: there were less than ``least_s`` seconds of voiced speech, or it clipped.
+            ProfileError: there were less than ``least_s`` seconds of speech, or it clipped.
         """
         advice = self.advice()
-        if self.voiced_s < least_s:
+        ready = self._front_end.frames_ready
+        moments = self._front_end.moments(ready - 1) if ready else None
+        if self.speech_s < least_s or moments is None or moments[0] == 0:
             raise ProfileError(
-                f"only {self.voiced_s:.1f} s of voiced speech in {self.heard_s:.0f} s, need "
+                f"only {self.speech_s:.1f} s of speech in {self.heard_s:.0f} s, need "
                 f"{least_s:g}; read on without long pauses" + (f" ({advice})" if advice else "")
             )
         if self._clipped / self._heard > CLIPPED_SHARE:
             raise ProfileError(str(advice))
-        ready = self._front_end.frames_ready
-        level_db, mean, variance = self._normalizer.heard(self._front_end.moments(ready - 1))
+        level_db, mean, variance = self._normalizer.heard(moments)
         meta = self._bundle.meta
         return Profile(
             name,
             frontend_key(meta.frontend, meta.frontend_params),
-            self.voiced_s,
+            self._normalizer.evidence_s(moments),
             level_db,
             tuple(mean.tolist()),
             tuple(variance.tolist()),

@@ -261,9 +261,9 @@ class CalibrationView:
     """What a person sees who reads a text for a profile."""
 
     def __init__(
-        self, voiced_s: float, wanted_s: float, level_dbfs: float, advice: str | None
+        self, speech_s: float, wanted_s: float, level_dbfs: float, advice: str | None
     ) -> None:
-        self.voiced_s = voiced_s
+        self.speech_s = speech_s
         self.wanted_s = wanted_s
         self.level_dbfs = level_dbfs
         self.advice = advice
@@ -277,10 +277,10 @@ class CalibrationView:
             yield Segment(line)
             yield Segment.line()
         yield Segment.line()
-        share = min(1.0, self.voiced_s / self.wanted_s)
+        share = min(1.0, self.speech_s / self.wanted_s)
         level = 1.0 + max(-LEVEL_RANGE_DB, min(0.0, self.level_dbfs)) / LEVEL_RANGE_DB
         rows = (
-            ("speech", share, f"{self.voiced_s:.0f} of {self.wanted_s:g} s", Style(color="green")),
+            ("speech", share, f"{self.speech_s:.0f} of {self.wanted_s:g} s", Style(color="green")),
             ("level", level, f"{self.level_dbfs:.0f} dBFS", Style(color="cyan")),
         )
         for name, value, number, style in rows:

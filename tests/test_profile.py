@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from edited_bundle import edited
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ser_stream.bundle import ModelBundle
-from ser_stream.cli import app
+from ser_stream.cli import _guided, app
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import ConfigError
 from ser_stream.normalizer import NormalizerState
@@ -25,6 +27,8 @@ from ser_stream.profile import (
     load_profile,
     profile_path,
 )
+from ser_stream.sources import FileSource
+from ser_stream.tui import CalibrationView
 from ser_stream.types import AudioBlock
 
 RATE_HZ = 16000
@@ -114,7 +118,7 @@ def test_it_stays_as_it_is_whoever_speaks(bundle, speech, made):
 
 def test_a_model_that_was_not_trained_for_profiles_refuses_them(made, tmp_path):
     without = ModelBundle.load(edited(tmp_path, profiles=False))
-    with pytest.raises(ConfigError, match="not trained to know a speaker by a profile"):
+    with pytest.raises(ProfileError, match="not trained to know a speaker by a profile"):
         Engine(without, EngineConfig(profile=made))
 
 
@@ -127,7 +131,7 @@ def test_too_little_speech_and_clipping_are_refused(bundle, speech):
     recorder = ProfileRecorder(bundle)
     recorder.feed(np.zeros(20 * RATE_HZ, np.float32))
     assert "too quiet" in str(recorder.advice())
-    with pytest.raises(ProfileError, match=r"only 0\.0 s of voiced speech in 20 s"):
+    with pytest.raises(ProfileError, match=r"only 0\.0 s of speech in 20 s"):
         recorder.finish("me")
     recorder = ProfileRecorder(bundle)
     recorder.feed(np.clip(50 * speech, -1, 1))
@@ -188,7 +192,7 @@ def test_calibrate_and_score(model, demo_path, tmp_path, speech, folder):
         app, ["calibrate", "--profile", "me", "--file", str(demo_path), "--model", str(model)]
     )
     assert result.exit_code == 0, result.output
-    assert "s of voiced speech" in result.stdout
+    assert "s of speech" in result.stdout
     soundfile.write(tmp_path / "a.wav", speech[: 6 * RATE_HZ], RATE_HZ)
 
     def scored(*more: str) -> str:
@@ -205,3 +209,63 @@ def test_calibrate_and_score(model, demo_path, tmp_path, speech, folder):
         app, ["score", "a.wav", "--profile", "me", "--neutral", str(demo_path)]
     )
     assert isinstance(both.exception, ConfigError)
+
+
+def test_a_model_without_profiles_is_refused_before_anybody_reads_aloud(folder, tmp_path):
+    plain = str(edited(tmp_path, profiles=False))
+    for arguments in (
+        ["calibrate", "--profile", "me", "--model", plain],
+        ["score", "a.wav", "--neutral", "b.wav", "--model", plain],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, ProfileError)
+        assert "not trained to know a speaker" in str(result.exception)
+    assert list_profiles() == []
+
+
+def test_silence_makes_no_profile(model, folder, tmp_path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(20 * RATE_HZ), RATE_HZ)
+    result = CliRunner().invoke(
+        app,
+        ["calibrate", "--profile", "me", "--model", str(model), "--file",
+         str(tmp_path / "silence.wav")],
+    )  # fmt: skip
+    assert isinstance(result.exception, ProfileError)
+    assert list_profiles() == []
+
+
+def test_the_reading_is_guided_until_there_is_enough(bundle, demo_path, capsys, folder):
+    with FileSource(demo_path) as source:
+        recorder = _guided(source, bundle, 8.0)
+    told = capsys.readouterr().err
+    assert 8.0 <= recorder.speech_s < 9.0
+    assert recorder.heard_s < 33.0
+    assert "8.0 s of speech" not in told.splitlines()[0]
+    assert " of 8 s of speech" in told.splitlines()[-1]
+    assert recorder.finish("me").voiced_s > 2.0
+    # Nothing but noise: it gives up after a while and makes no profile.
+    hiss = NoiseSource()
+    recorder = _guided(hiss, bundle, 5.0)
+    assert recorder.heard_s == pytest.approx(20.0, abs=1.1)
+    with pytest.raises(ProfileError, match="s of speech"):
+        recorder.finish("me")
+
+
+class NoiseSource:
+    """A microphone that hears nothing but its own noise."""
+
+    sample_rate_hz = RATE_HZ
+
+    def __iter__(self):
+        rng = np.random.default_rng(0)
+        for k in range(600):
+            yield AudioBlock(rng.normal(0, 1e-3, RATE_HZ).astype(np.float32), k * RATE_HZ)
+
+
+def test_the_view_fits_a_narrow_terminal():
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(CalibrationView(6.0, 15.0, -63.0, "too quiet: raise the gain"))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any("6 of 15 s" in line for line in lines)
+    assert lines[-1].startswith("too quiet")

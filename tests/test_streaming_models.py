@@ -317,7 +317,7 @@ def test_live_with_a_profile_equals_training(made, clip, speech):
     neutral = speech[20 * RATE_HZ : 28 * RATE_HZ]
     recorder = ProfileRecorder(model.bundle)
     recorder.feed(neutral)
-    profile = recorder.finish("me")
+    profile = recorder.finish("me", least_s=0.0)
     assert model.bundle.meta.profiles
     engine = Engine(model.bundle, EngineConfig(gate=None, profile=profile))
     got = run(engine, clip, [*range(0, len(clip), 997), len(clip)])

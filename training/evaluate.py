@@ -23,8 +23,6 @@ from training.errors import TrainingError
 from training.metrics import expected_calibration_error, score
 from training.windows import Hearing, by_speaker, for_profile
 
-LEAST_PROFILE_S = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -142,7 +140,7 @@ def _calibrate(
     if not used:
         speaker = utterances[order[0]].speaker
         raise TrainingError(f"{speaker} has no neutral clip to calibrate with")
-    profile = recorder.finish("neutral clips", least_s=LEAST_PROFILE_S)
+    profile = recorder.finish("neutral clips", least_s=0.0)
     return profile, [i for i in order if i not in used], len(used)
 
 
