@@ -67,6 +67,13 @@ SmoothingOption = Annotated[
     float | None,
     typer.Option("--smoothing", help="Seconds that count as one observation; more is calmer."),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", "-d", help="Index or part of a name; default input without."),
+]
+RateOption = Annotated[
+    int | None, typer.Option("--rate", min=1000, help="Ask the device for this rate, Hz.")
+]
 DurationOption = Annotated[
     float | None, typer.Option("--duration", help="Stop after this much audio, seconds.")
 ]
@@ -111,13 +118,8 @@ def _version(show: bool) -> None:
 @app.callback(invoke_without_command=True)
 def live(
     context: typer.Context,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", "-d", help="Index or part of a name; default input without."),
-    ] = None,
-    rate: Annotated[
-        int | None, typer.Option("--rate", min=1000, help="Ask the device for this rate, Hz.")
-    ] = None,
+    device: DeviceOption = None,
+    rate: RateOption = None,
     model: ModelOption = None,
     hop: HopOption = LIVE_HOP_S,
     smoothing: SmoothingOption = None,
@@ -245,13 +247,8 @@ def score(
 @app.command()
 def calibrate(
     profile: Annotated[str, typer.Option("--profile", help="Name of the profile to make.")],
-    device: Annotated[
-        str | None,
-        typer.Option("--device", "-d", help="Index or part of a name; default input without."),
-    ] = None,
-    rate: Annotated[
-        int | None, typer.Option("--rate", min=1000, help="Ask the device for this rate, Hz.")
-    ] = None,
+    device: DeviceOption = None,
+    rate: RateOption = None,
     model: ModelOption = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=5.0, help="Speech to listen to.")
@@ -359,12 +356,14 @@ def info(
     typer.echo(
         f"normaliser   {m.normalizer_state}"
         + (running if m.normalizer_state == "running" else "")
+        + (", level taken out" if m.normalizer.level else "")
         + (f"; embedding {m.embedding}" if m.embedding else "")
     )
+    typer.echo(f"profiles     {'yes, see calibrate' if m.profiles else 'not trained for them'}")
     s = m.smoothing
     typer.echo(
         f"smoothing    evidence {s.evidence_s:g} s, stay {s.stay_s:g} s, "
-        f"enter {s.enter:g}, leave {s.leave:g}"
+        f"enter {s.enter:g}, leave {s.leave:g}; a recording is sure from {m.sure:g} on"
     )
     bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
     typer.echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
