@@ -121,7 +121,8 @@ class Normalizer:
     ) -> None:
         if config.level and gain is None:
             raise ConfigError("the level can only be taken out of features with a known gain")
-        self._gathers = bool(embeds) or state is NormalizerState.RUNNING
+        adapts = state is not NormalizerState.NONE and config.level
+        self._gathers = bool(embeds) or state is NormalizerState.RUNNING or adapts
         self._embeds = embeds
         self.prior = prior
         self.config = config
@@ -213,8 +214,11 @@ class Normalizer:
         Returns:
             mean and standard deviation, float32 of shape (features,).
         """
-        if self.state is NormalizerState.COLD or self.state is NormalizerState.NONE:
+        if self.state is NormalizerState.NONE:
             return self.prior.mean, self.prior.std
+        if self.state is NormalizerState.COLD:
+            mean = self._prior_mean + self._level(moments)
+            return mean.astype(np.float32), self.prior.std
         return self._blended(moments if self._told is None else self._told)
 
     def _blended(self, moments: Float64) -> tuple[Float32, Float32]:
@@ -227,17 +231,22 @@ class Normalizer:
         weight = moments[0]
         total = moments[HEADER : HEADER + width]
         square = moments[HEADER + width :]
-        level: Float64 | float = 0.0
+        level = self._level(moments)
         if self.config.level:
-            # The mean level of the voice; a guess from the loudest frame until there is one.
-            level_db = moments[1] / weight if weight > 0 else moments[2] - CREST_DB
-            level = level_db * self._gain
             square = square - 2.0 * level * total + weight * level**2
             total = total - weight * level
         whole = weight + self._prior_weight
         shift = total / whole
         variance = (square + self._prior_weight * self._prior_variance) / whole - shift * shift
         return shift, np.sqrt(np.maximum(variance, 1e-2 * self._prior_variance)), level
+
+    def _level(self, moments: Float64) -> Float64 | float:
+        """What the level adds to each feature; 0 where it is not taken out."""
+        if not self.config.level:
+            return 0.0
+        # The mean level of the voice; a guess from the loudest frame until there is one.
+        level_db = moments[1] / moments[0] if moments[0] > 0 else moments[2] - CREST_DB
+        return level_db * self._gain
 
     def normalize(self, window: Float32, moments: Float64) -> Float32:
         """Normalise a window (frames, features) by the moments (moments_width,) at its end.

@@ -215,13 +215,14 @@ def louder(frames: Frames, gain_db: float) -> Frames:
     )
 
 
+@pytest.mark.parametrize("state", [NormalizerState.COLD, NormalizerState.RUNNING])
 @pytest.mark.parametrize("gain_db", [-40.0, 10.0])
 @pytest.mark.parametrize("until", [0, 3, 200])
-def test_a_louder_recording_is_normalised_alike_from_the_first_frame_on(gain_db, until):
+def test_a_louder_recording_is_normalised_alike_from_the_first_frame_on(state, gain_db, until):
     frames = some_frames(201)
     windows = []
     for heard in (frames, louder(frames, gain_db)):
-        normalizer = Normalizer(PRIOR, LEVEL, RATE, gain=GAIN)
+        normalizer = Normalizer(PRIOR, LEVEL, RATE, state, gain=GAIN)
         moments = normalizer.accept(heard)
         windows.append(normalizer.normalize(heard.features[:50], moments[until]))
     np.testing.assert_allclose(windows[0], windows[1], atol=1e-4)

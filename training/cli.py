@@ -405,13 +405,15 @@ def evaluate_command(
     ] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file.")] = None,
 ) -> None:
-    """Measure a bundle through the shipped runtime, cold, each clip alone, and running."""
+    """Measure a bundle through the shipped runtime in each state that it can be in."""
     bundle = ModelBundle.load(model)
     results: dict[str, Any] = {}
     for entry in corpus:
         name, _, _ = entry.partition("=")
         chosen = _part(_as_trained(read_utterances([entry]), bundle), part, fold, bundle)
         for hearing in Hearing:
+            if hearing is Hearing.CALIBRATED and not bundle.meta.profiles:
+                continue
             with _bars() as bars:
                 task = bars.add_task(f"{name}, {hearing}", total=len(chosen))
                 result = evaluate(bundle, chosen, hearing, _teller(bars, task))
