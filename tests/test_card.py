@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from ser_stream.bundle import ModelBundle, TrainingData
+from ser_stream.bundle import ModelBundle, TrainingData, default_model_path
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.vad import GateConfig
 from training.card import (
@@ -202,3 +202,18 @@ def test_the_command_writes_everything(model, data, tmp_path):
 
     run(str(model), str(model), "--no-robustness", "-o", str(tmp_path / "two"))
     assert (tmp_path / "two" / "README.md").read_text().count("`default`") == 2
+
+
+def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path):
+    corpus = f"crema-d={data / 'crema-d'}"
+    for path, states in ((model, 4), (default_model_path(), 3)):
+        result = CliRunner().invoke(
+            app,
+            ["evaluate", str(path), "--corpus", corpus, "--part", "all", "-o",
+             str(tmp_path / "e.json")],
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        found = json.loads((tmp_path / "e.json").read_text())
+        assert len(found) == states
+        assert all(0.0 <= one["uar"] <= 1.0 for one in found.values())
+        assert f"crema-d all {Hearing.CALIBRATED}" not in found or path == model
