@@ -23,7 +23,7 @@ from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import Normalizer, NormalizerState
 from ser_stream.types import Float32, Float64
-from ser_stream.vad import GateConfig, SileroDetector
+from ser_stream.vad import GateConfig, SileroDetector, SpeechGate
 
 SCHEMA = 1
 FOLDER = "SER_STREAM_CONFIG"
@@ -203,7 +203,7 @@ class ProfileRecorder:
         self._normalizer = bundle.make_normalizer(NormalizerState.RUNNING)
         self._front_end = FrontEnd(bundle.extractor, self._normalizer, 1024, PIECE)
         self._detector = SileroDetector()
-        self._tail = np.zeros(0, dtype=np.float32)
+        self._gate = SpeechGate(self._detector, GateConfig(), PIECE)
         self._heard = self._clipped = self._speech_chunks = 0
         self._power = 0.0
 
@@ -211,13 +211,8 @@ class ProfileRecorder:
         """Take the next samples, mono float32 (n,) at the model's rate."""
         for i in range(0, len(samples), PIECE):
             self._front_end.accept(samples[i : i + PIECE])
-        joined = np.concatenate([self._tail, samples])
-        size = self._detector.chunk_length
-        full = len(joined) // size
-        if full:
-            probabilities = self._detector(joined[: full * size].reshape(full, size))
-            self._speech_chunks += int(np.sum(probabilities >= GateConfig().threshold))
-        self._tail = joined[full * size :]
+        new = self._gate.accept(samples)
+        self._speech_chunks += int(np.sum(new >= self._gate.config.threshold))
         self._heard += len(samples)
         self._clipped += int(np.sum(np.abs(samples) >= 0.999))
         self._power += float(np.sum(np.square(samples, dtype=np.float64)))

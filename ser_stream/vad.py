@@ -130,14 +130,16 @@ class SpeechGate:
         end = self._probabilities.end
         return float(self._probabilities.window(end - 1, 1)[0]) if end else 0.0
 
-    def accept(self, samples: Float32) -> None:
-        """Take the next samples (n,)."""
+    def accept(self, samples: Float32) -> Float32:
+        """Take the next samples (n,); return the probabilities of the chunks that they complete."""
         joined = np.concatenate([self._tail, samples])
         full = len(joined) // self._chunk
-        if full:
-            chunks = joined[: full * self._chunk].reshape(full, self._chunk)
-            self._probabilities.push(self._detector(chunks))
         self._tail = joined[full * self._chunk :]
+        if not full:
+            return np.zeros(0, dtype=np.float32)
+        new = self._detector(joined[: full * self._chunk].reshape(full, self._chunk))
+        self._probabilities.push(new)
+        return new
 
     def share(self, start: int, end: int) -> float:
         """Share of the full chunks inside samples [start, end) since the reset that are speech."""

@@ -25,7 +25,7 @@ from training.augment import Condition, apply_condition
 from training.corpora import CORPORA, Utterance
 from training.dataset import load_audio
 from training.errors import TrainingError
-from training.evaluate import Heard, Hearing, figures, hear
+from training.evaluate import Heard, Hearing, as_trained, figures, hear
 from training.noises import split_noises
 from training.windows import by_speaker
 
@@ -52,9 +52,7 @@ def unseen(bundle: ModelBundle, corpus: str, utterances: Sequence[Utterance]) ->
     Raises:
         TrainingError: it was trained on the corpus and does not tell whom it left out.
     """
-    merge = bundle.meta.recipe.get("merge", {})
-    named = [replace(u, emotion=merge.get(u.emotion, u.emotion)) for u in utterances]
-    known = [u for u in named if u.emotion in bundle.meta.labels]
+    known = as_trained(utterances, bundle)
     trained = {d.corpus for d in bundle.meta.training_data}
     left_out = {s for m in bundle.meta.metrics.values() for s in m.get("speakers", ())}
     kept = [u for u in known if u.speaker in left_out]

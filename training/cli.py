@@ -29,7 +29,7 @@ from training.crossval import (
     run_jobs,
     select,
 )
-from training.evaluate import Hearing, evaluate
+from training.evaluate import Hearing, as_trained, evaluate
 from training.fit import Epoch
 from training.folds import FOLDS, split_by_speaker
 from training.launch import finish, launch, wait_for_all
@@ -410,7 +410,7 @@ def evaluate_command(
     results: dict[str, Any] = {}
     for entry in corpus:
         name, _, _ = entry.partition("=")
-        chosen = _part(_as_trained(read_utterances([entry]), bundle), part, fold, bundle)
+        chosen = _part(as_trained(read_utterances([entry]), bundle), part, fold, bundle)
         for hearing in Hearing:
             if hearing is Hearing.CALIBRATED and not bundle.meta.profiles:
                 continue
@@ -458,13 +458,6 @@ def card_command(
         cards.append(card)
     if len(cards) > 1:
         write_comparison(output / "README.md", cards)
-
-
-def _as_trained(utterances: list[Utterance], bundle: ModelBundle) -> list[Utterance]:
-    """Utterances of the bundle's classes, emotions merged as its recipe merges them."""
-    merge = bundle.meta.recipe.get("merge", {})
-    renamed = [replace(u, emotion=merge.get(u.emotion, u.emotion)) for u in utterances]
-    return [u for u in renamed if u.emotion in bundle.meta.labels]
 
 
 def _part(

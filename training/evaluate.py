@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,13 @@ class Heard:
         """Most probable class (n,); an utterance without an answer counts as the next wrong one."""
         wrong = (self.truth + 1) % self.posterior.shape[1]
         return np.where(self.answered, self.posterior.argmax(axis=1), wrong)
+
+
+def as_trained(utterances: Sequence[Utterance], bundle: ModelBundle) -> list[Utterance]:
+    """Utterances of the bundle's classes, emotions merged as its recipe merges them."""
+    merge = bundle.meta.recipe.get("merge", {})
+    renamed = [replace(u, emotion=merge.get(u.emotion, u.emotion)) for u in utterances]
+    return [u for u in renamed if u.emotion in bundle.meta.labels]
 
 
 def evaluate(
