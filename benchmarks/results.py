@@ -48,8 +48,9 @@ Four classes (angry, happy, neutral, sad), intended labels. Protocol `strict`: s
 folds, the epoch chosen on other speakers than those that test, 2 s windows, short clips repeated,
 no clip left out, features standardised by the training speakers, posteriors averaged over an
 utterance. `strict` also trains for fewer epochs than the papers, papers 4 and 5 with a higher
-learning rate, because the networks stream 2 s and the machine is a CPU; the recipes have the
-numbers, and what the plan changes in them stands below. Only `mscnn_spu/embedding` adapts to the
+learning rate, paper 3 with AdamW and small batches (its SGD learns nothing in so few epochs),
+because the networks stream 2 s and the machine is a CPU; the recipes have the numbers, and what the
+plan changes in them stands below. Only `mscnn_spu/embedding` adapts to the
 speaker: it is given statistics of the speaker's clips so far. A row marked `paper` uses the paper's
 own protocol: random splits, which share speakers, and the epoch chosen on the test fold.
 

@@ -363,7 +363,8 @@ def info(
     s = m.smoothing
     typer.echo(
         f"smoothing    evidence {s.evidence_s:g} s, stay {s.stay_s:g} s, "
-        f"enter {s.enter:g}, leave {s.leave:g}; a recording is sure from {m.sure:g} on"
+        f"enter {s.enter:g}, leave {s.leave:g}, forget after {s.forget_s:g} s; "
+        f"a recording is sure from {m.sure:g} on"
     )
     bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
     typer.echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")

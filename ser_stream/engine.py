@@ -12,7 +12,7 @@ from ser_stream.errors import AudioError, ConfigError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, check_profiles
-from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
+from ser_stream.smoothing import Smoother, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
 
@@ -103,8 +103,7 @@ class Engine:
                 + self.hop_frames * self._hop_length
                 + 2 * MAX_PIECE,
             )
-        self._belief = BeliefFilter(self.smoothing)
-        self._decider = LabelDecider(self.smoothing)
+        self._smoother = Smoother(self.smoothing)
         self._position: int | None = None
         self._restart(0)
 
@@ -187,11 +186,7 @@ class Engine:
         self._front_end.restart()
         if self._gate is not None:
             self._gate.reset()
-        self._forget_smoothing()
-
-    def _forget_smoothing(self) -> None:
-        self._belief.reset()
-        self._decider.reset()
+        self._smoother.reset()
 
     def _predict_ready(self) -> list[Prediction]:
         spans: list[tuple[int, int, float | None]] = []
@@ -236,13 +231,11 @@ class Engine:
         for (start, end, share), window in zip(spans, windows, strict=True):
             at, to = self._base + start, self._base + end
             if window is None:
-                # A pause this long ends what was said: its emotion must not leak into the next.
-                self._forget_smoothing()
+                self._smoother.pause(self.hop_s)
                 predictions.append(Prediction(at, to, State.NO_SPEECH, speech=share))
                 continue
             answer, posterior = next(answers)
-            smoothed = self._belief.update(posterior, self.hop_s)
-            index = self._decider.update(smoothed)
+            smoothed, index = self._smoother.update(posterior, self.hop_s)
             predictions.append(
                 Prediction(
                     at,

@@ -23,12 +23,14 @@ class SmoothingConfig:
             faster.
         enter: belief at which a label is taken...
         leave: ...and below which it is dropped.
+        forget_s: a pause longer than this ends what was said: belief and label start anew.
     """
 
     evidence_s: float = 0.7
-    stay_s: float = 0.6
+    stay_s: float = 1.0
     enter: float = 0.70
-    leave: float = 0.05
+    leave: float = 0.02
+    forget_s: float = 2.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.leave <= self.enter <= 1.0:
@@ -39,6 +41,8 @@ class SmoothingConfig:
             raise ConfigError(
                 f"need evidence_s >= 0 and stay_s > 0, got {self.evidence_s}, {self.stay_s}"
             )
+        if not self.forget_s >= 0.0:
+            raise ConfigError(f"need forget_s >= 0, got {self.forget_s}")
 
     def with_evidence(self, evidence_s: float) -> Self:
         """As sure in the end and quicker or slower: with another ``evidence_s``, stay in scale."""
@@ -70,14 +74,19 @@ class BeliefFilter:
         c = self._config
         if c.evidence_s == 0.0:
             return posterior
-        n = len(posterior)
-        belief = np.full(n, 1.0 / n) if self._belief is None else self._belief
-        changed = 1.0 - math.exp(-dt_s / c.stay_s)
-        belief = (1.0 - changed) * belief + changed / n
-        belief = belief * np.maximum(posterior, LEAST_POSTERIOR) ** (dt_s / c.evidence_s)
+        if self._belief is None:
+            self._belief = np.full(len(posterior), 1.0 / len(posterior), dtype=np.float32)
+        self.pause(dt_s)
+        belief = self._belief * np.maximum(posterior, LEAST_POSTERIOR) ** (dt_s / c.evidence_s)
         belief = (belief / belief.sum()).astype(np.float32)
         self._belief = belief
         return belief
+
+    def pause(self, dt_s: float) -> None:
+        """Let ``dt_s`` seconds pass in which the emotion may have changed and nothing was heard."""
+        if self._belief is not None:
+            changed = 1.0 - math.exp(-dt_s / self._config.stay_s)
+            self._belief = (1.0 - changed) * self._belief + changed / len(self._belief)
 
     def reset(self) -> None:
         """Forget what was heard."""
@@ -104,3 +113,33 @@ class LabelDecider:
     def reset(self) -> None:
         """Drop the label."""
         self._label = None
+
+
+class Smoother:
+    """Belief and label of a stream with pauses."""
+
+    def __init__(self, config: SmoothingConfig) -> None:
+        self._forget_s = config.forget_s
+        self._belief = BeliefFilter(config)
+        self._decider = LabelDecider(config)
+        self._quiet_s = 0.0
+
+    def update(self, posterior: Float32, dt_s: float) -> tuple[Float32, int | None]:
+        """Take a window with speech: the belief (classes,), and the class that holds or None."""
+        self._quiet_s = 0.0
+        belief = self._belief.update(posterior, dt_s)
+        return belief, self._decider.update(belief)
+
+    def pause(self, dt_s: float) -> None:
+        """Take a window without speech; after ``forget_s`` of them nothing is left."""
+        self._quiet_s += dt_s
+        if self._quiet_s > self._forget_s:
+            self.reset()
+        else:
+            self._belief.pause(dt_s)
+
+    def reset(self) -> None:
+        """Forget what was heard."""
+        self._belief.reset()
+        self._decider.reset()
+        self._quiet_s = 0.0

@@ -17,7 +17,7 @@ from ser_stream.normalizer import NormalizerState
 
 
 def test_the_shipped_model_is_small_and_complete(bundle):
-    assert default_model_path().stat().st_size < 2_000_000
+    assert default_model_path().stat().st_size < 8_000_000
     meta = bundle.meta
     assert meta.labels == ("angry", "happy", "neutral", "sad")
     assert {d.corpus for d in meta.training_data} >= {"CREMA-D", "EMO-DB"}
@@ -26,7 +26,8 @@ def test_the_shipped_model_is_small_and_complete(bundle):
     assert meta.licence
     assert meta.metrics
     assert all("protocol" in m for m in meta.metrics.values())
-    assert meta.recipe["model"] == "head_fusion"
+    assert meta.recipe["model"] == "adaptive_cnn"
+    assert meta.profiles
     assert meta.temperature != 1.0
 
 
@@ -41,10 +42,11 @@ def test_metadata_survives_a_round_trip(bundle):
 
 
 def test_the_batch_is_free(bundle):
-    shape = (5, bundle.meta.window_frames, bundle.extractor.width)
+    shape = (5, bundle.meta.window_frames, bundle.make_normalizer().width)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    one_by_one = np.concatenate([bundle(x[i : i + 1]) for i in range(5)])
-    np.testing.assert_allclose(bundle(x), one_by_one, atol=1e-4)
+    e = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
+    one_by_one = np.concatenate([bundle(x[i : i + 1], e[i : i + 1]) for i in range(5)])
+    np.testing.assert_allclose(bundle(x, e), one_by_one, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +59,9 @@ def test_the_batch_is_free(bundle):
         ({"labels": ["angry", "angry", "sad", "happy"]}, "two or more different names"),
         ({"labels": ["a", "b", "c"], "logit_bias": []}, "output .* for 3 labels"),
         ({"frontend": "os.system"}, "unknown front end"),
-        ({"frontend_params": {"n_mfcc": 14}}, "do not fit"),
+        ({"frontend_params": {"n_mels": 14}}, "do not fit"),
         ({"mean": [0.0] * 12}, "do not fit"),
-        ({"std": [0.0] * 15}, "std > 0"),
+        ({"std": [0.0] * 51}, "std > 0"),
         ({"std": ["x"] * 15}, "does not fit schema"),
         ({"sample_rate_hz": 8000}, "front end at 16000 Hz"),
         ({"temperature": 0.0}, "temperature"),
@@ -88,6 +90,7 @@ def with_inputs(tmp_path: Path, names: list[str], embedding: str) -> Path:
     onnx = pytest.importorskip("onnx")
     table = json.loads(ModelBundle.load().meta.to_json())
     table["embedding"] = embedding
+    table["normalizer"] |= {"level": False, "both": False}
     width = len(table["mean"])
     make, types = onnx.helper, onnx.TensorProto
     speakers = [n for n in names if n in ("embedding", "speaker")]
@@ -156,20 +159,17 @@ def test_inputs_that_do_not_fit_the_metadata_are_refused(tmp_path, names, embedd
     assert "\n" not in str(caught.value)
 
 
-def test_metadata_from_before_embeddings_loads(bundle, tmp_path):
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load(default_model_path())
-    table = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
-    table.pop("embedding", None)
+def test_metadata_from_before_a_key_existed_loads(bundle):
+    table = json.loads(bundle.meta.to_json())
+    for key in ("embedding", "profiles", "sure"):
+        del table[key]
+    for key in ("level", "both"):
+        del table["normalizer"][key]
     old = ModelMeta.from_json(json.dumps(table))
-    assert old.embedding == ""
-    assert old == bundle.meta
-    # Written anew it has the key, and is the same model.
+    assert (old.embedding, old.profiles, old.sure) == ("", False, 0.5)
+    assert (old.normalizer.level, old.normalizer.both) == (False, False)
+    # Written anew it has the keys.
     assert json.loads(old.to_json())["embedding"] == ""
-    new = ModelBundle.load(edited(tmp_path, embedding=""))
-    assert new.meta == bundle.meta
-    x = np.random.default_rng(0).normal(size=(2, 59, bundle.extractor.width)).astype(np.float32)
-    np.testing.assert_array_equal(new(x), bundle(x))
 
 
 def test_files_that_are_no_bundles_are_refused(tmp_path):

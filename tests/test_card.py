@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from ser_stream.bundle import ModelBundle, TrainingData, default_model_path
+from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.vad import GateConfig
 from training.card import (
@@ -83,9 +83,9 @@ def test_a_model_that_does_not_tell_whom_it_left_out_is_refused(bundle, toy):
 
 
 def test_states_are_those_that_a_model_was_trained_for(tmp_path, bundle):
-    assert hearings(bundle) == (Hearing.ALONE, Hearing.RUNNING)
-    knows = ModelBundle.load(edited(tmp_path, profiles=True))
-    assert hearings(knows)[-1] is Hearing.CALIBRATED
+    assert hearings(bundle) == (Hearing.ALONE, Hearing.RUNNING, Hearing.CALIBRATED)
+    without = ModelBundle.load(edited(tmp_path, profiles=False))
+    assert hearings(without) == (Hearing.ALONE, Hearing.RUNNING)
     fixed = ModelBundle.load(edited(tmp_path, normalizer_state="cold"))
     assert hearings(fixed) == (Hearing.COLD,)
 
@@ -162,6 +162,11 @@ def test_delay_and_flicker_of_a_scripted_stretch():
     # What is said from 3 s on changes every second: at 3.1 s, 4.1 s, ... 9.1 s.
     assert quick.changes_per_minute == pytest.approx(7 / (7.1 / 60), rel=0.02)
     assert quick.shown == 1.0
+    assert quick.right == pytest.approx(0.5, abs=0.1)
+    # A second of silence is no change, and what was said before it still holds after it.
+    spoken = [sure(None if 40 <= k < 50 else 0) for k in range(100)]
+    paused = respond([change, Stretch(ends, spoken, None, 0)], SmoothingConfig(), 0.1)
+    assert (paused.changes_per_minute, paused.shown, paused.right) == (0.0, 1.0, 1.0)
     slow = respond([change, steady], SmoothingConfig(2.0, 1.0, 0.6, 0.05), 0.1)
     assert slow.delay_s > 1.0
     assert slow.changes_per_minute < quick.changes_per_minute
@@ -206,7 +211,7 @@ def test_the_command_writes_everything(model, data, tmp_path):
 
 def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path):
     corpus = f"crema-d={data / 'crema-d'}"
-    for path, states in ((model, 4), (default_model_path(), 3)):
+    for path, states in ((model, 4), (edited(tmp_path, profiles=False), 3)):
         result = CliRunner().invoke(
             app,
             ["evaluate", str(path), "--corpus", corpus, "--part", "all", "-o",

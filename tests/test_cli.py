@@ -87,13 +87,13 @@ def test_a_folder_is_scored_and_its_bad_files_become_rows(folder):
     assert len(result.stderr.splitlines()) == len(BAD)
 
 
-def test_json_lines_windows_and_output_files(folder, tmp_path):
+def test_json_lines_windows_and_output_files(folder, tmp_path, bundle):
     good = [folder / "a.wav", folder / "silence.wav"]
     out = tmp_path / "windows.jsonl"
     assert ser_stream("score", *good, "--windows", "--hop", "0.1", "-o", out).returncode == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     a = [r for r in rows if r["path"].endswith("a.wav")]
-    assert len(a) == (4 * RATE_HZ - 31744) // 1536 + 1
+    assert len(a) == (4 * RATE_HZ - bundle.window_samples) // 1536 + 1
     assert [r["start_s"] for r in a[:2]] == [0.0, 0.096]
     assert {r["state"] for r in rows if r["path"].endswith("silence.wav")} == {"no speech"}
     spoken = next(r for r in a if r["state"] != "no speech")

@@ -115,7 +115,7 @@ def test_rubbish_from_a_driver_is_a_hole_and_not_the_end(bundle, speech):
     session = finish(Session(Script(blocks, RATE_HZ), Engine(bundle, OPEN), [sink]))
     assert session.error is None
     ends = [p.end for p, _ in sink.got]
-    assert min(e for e in ends if e > 3 * RATE_HZ) == 3 * RATE_HZ + 1600 + 31744
+    assert min(e for e in ends if e > 3 * RATE_HZ) == 3 * RATE_HZ + 1600 + bundle.window_samples
     assert all(np.isfinite(p.posterior).all() for p, _ in sink.got if p.posterior is not None)
 
 
@@ -142,7 +142,7 @@ def test_after_a_gap_the_old_prediction_is_no_longer_shown(bundle, speech):
     ]
     session = Session(Script(blocks, RATE_HZ, DeviceError("gone")), Engine(bundle, OPEN))
     assert finish(session).snapshot.prediction is None
-    assert session.snapshot.warm_up_s == pytest.approx(31744 / RATE_HZ - 1.0)
+    assert session.snapshot.warm_up_s == pytest.approx(bundle.window_samples / RATE_HZ - 1.0)
 
 
 def test_a_full_disk_ends_the_session_with_a_message(bundle, speech):
@@ -185,7 +185,8 @@ def test_latency_counts_what_is_held_back(bundle, speech):
     finish(session)
     prediction, snapshot = sink.got[0]
     # The window's end was spoken this long before the block's end, which is 20 ms old.
-    held_back = (20 * 1600 - prediction.end) / RATE_HZ
+    blocks_needed = -(-bundle.window_samples // 1600)
+    held_back = (blocks_needed * 1600 - prediction.end) / RATE_HZ
     assert held_back > 0
     assert snapshot.health.latency_s == pytest.approx(0.02 + held_back)
     assert snapshot.health.real_time_factor == 0.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ser_stream.errors import ConfigError
-from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
+from ser_stream.smoothing import BeliefFilter, LabelDecider, Smoother, SmoothingConfig
 
 A, B = np.float32([0.8, 0.2]), np.float32([0.2, 0.8])
 
@@ -111,6 +111,31 @@ def test_a_label_is_exchanged_for_one_that_enters():
     assert decide(config, 0.9, 0.3, 0.2, 0.5, 0.05) == [0, 0, 1, 1, 1]
 
 
+def test_a_short_pause_keeps_the_label_and_a_long_one_ends_it():
+    config = SmoothingConfig(stay_s=1.0, forget_s=1.5)
+    certain = np.float32([0.99, 0.005, 0.005])
+
+    def after(pause_s: float) -> tuple[np.ndarray, int | None]:
+        smoother = Smoother(config)
+        for _ in range(50):
+            _, label = smoother.update(certain, 0.1)
+        assert label == 0
+        for _ in range(round(pause_s / 0.1)):
+            smoother.pause(0.1)
+        even = np.full(3, 1 / 3, dtype=np.float32)
+        return smoother.update(even, 0.1)
+
+    before, label = after(0.0)
+    assert label == 0
+    kept, label = after(1.0)
+    assert label == 0
+    # Nothing was heard, so that the belief has only decayed, by exp(-1) in a second.
+    np.testing.assert_allclose(kept - 1 / 3, (before - 1 / 3) * np.exp(-1), atol=1e-5)
+    gone, label = after(1.7)
+    assert label is None
+    np.testing.assert_allclose(gone, 1 / 3, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -120,6 +145,8 @@ def test_a_label_is_exchanged_for_one_that_enters():
         {"evidence_s": float("nan")},
         {"stay_s": 0.0},
         {"stay_s": float("inf")},
+        {"forget_s": -1.0},
+        {"forget_s": float("nan")},
     ],
 )
 def test_impossible_settings_are_refused(settings):

@@ -40,7 +40,6 @@ RATE_HZ = 16000
 # Every distinct graph of the papers, and the recipes with a running normaliser.
 GRAPHS = [
     "default",
-    "adaptive_cnn",
     *("head_fusion", "head_fusion/layers-1", "head_fusion/layers-2", "head_fusion/layers-3"),
     "head_fusion/no-attention",
     *("mscnn_spu", "mscnn_spu/embedding", "mscnn_spu/max-pool"),
@@ -57,7 +56,6 @@ PAPERS = ["head_fusion", "mscnn_spu", "attention_pooling", "ilt_cat", "context_a
 # One network of each kind of stream: front end, normaliser, embedding; the cheapest of each.
 STREAMS = [
     "default",
-    "adaptive_cnn",
     "head_fusion/layers-1",
     "mscnn_spu/embedding",
     "attention_pooling/shape-2x2",
@@ -312,7 +310,7 @@ def test_live_equals_training_in_every_state(stream, clip, state):
 
 
 def test_live_with_a_profile_equals_training(made, clip, speech):
-    model = made("adaptive_cnn")
+    model = made("default")
     # A whole number of frames, as the recorder hears no more of it than training does.
     neutral = speech[20 * RATE_HZ : 28 * RATE_HZ]
     recorder = ProfileRecorder(model.bundle)

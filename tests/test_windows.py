@@ -14,8 +14,7 @@ from toy_corpus import RATE_HZ, make_toy_corpus
 
 pytest.importorskip("torch")
 
-from ser_stream.frontend import FrontEnd, make_extractor
-from ser_stream.normalizer import Normalizer
+from ser_stream.frontend import FrontEnd, make_extractor, make_normalizer
 from training.corpora import CorpusError, Utterance, read_corpus
 from training.dataset import FeatureStore, build_features, load_audio
 from training.recipe import WindowsConfig, load_recipe
@@ -158,7 +157,9 @@ def test_a_window_is_what_the_front_end_gives(toy, recipe, tmp_path):
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
     live = FrontEnd(
         extractor,
-        Normalizer(statistics, recipe.normalizer, frames_per_s(recipe)),
+        make_normalizer(
+            extractor, statistics, recipe.normalizer, recipe.normalizer_state, recipe.embedding
+        ),
         capacity=500,
         max_samples=1000,
     )
@@ -267,7 +268,11 @@ def test_an_embedding_tells_of_the_speaker_so_far(toy, tmp_path):
 
 def test_statistics_are_those_of_the_frames_that_are_asked_for(toy, recipe, tmp_path):
     utterances = read_corpus("crema-d", toy)[:8]
-    clean = replace(recipe, augment=replace(recipe.augment, variants=0))
+    clean = replace(
+        recipe,
+        augment=replace(recipe.augment, variants=0),
+        normalizer=replace(recipe.normalizer, level=False),
+    )
     store = build_features(utterances, clean, [], tmp_path)
 
     def check(name: str, keep) -> None:
@@ -306,7 +311,11 @@ def knowing(recipe, **shares: float):
         frontend_params={"n_fft": 1024, "hop_length": 256, "f_max_hz": 5300.0, "prosody": True},
         normalizer=replace(recipe.normalizer, level=True, both=True),
         embedding="knowledge",
-        train=replace(recipe.train, forget_share=0.0, **shares),
+        train=replace(
+            recipe.train,
+            forget_share=0.0,
+            **{"alone_share": 0.0, "calibrated_share": 0.0, **shares},
+        ),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.normalizer import NormalizerState
-from ser_stream.smoothing import BeliefFilter, LabelDecider, SmoothingConfig
+from ser_stream.smoothing import Smoother, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import GateConfig
 from training.augment import Condition, apply_condition
@@ -227,14 +227,17 @@ class Response:
     Attributes:
         delay_s: median time from a change to the right label; infinite if most never come.
         found: share of the changes whose label came at all.
-        changes_per_minute: of the shown label while the emotion stays the same.
-        shown: share of the time in which a label is shown while the emotion stays the same.
+        changes_per_minute: of what is shown (a label, or unsure) while the emotion stays the same;
+            windows without speech are left out.
+        shown: share of speech in which a label is shown while the emotion stays the same...
+        right: ...and in which the right one is.
     """
 
     delay_s: float
     found: float
     changes_per_minute: float
     shown: float
+    right: float
 
 
 def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) -> Response:
@@ -244,9 +247,10 @@ def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) 
         TrainingError: no stretch changes, or none stays the same.
     """
     delays: list[float] = []
-    changes = windows = shown = 0
+    steady_stretches = changes = windows = shown = correct = 0
     for stretch in found:
         labels = _replay(stretch, smoothing, hop_s)
+        spoken = [posterior is not None for posterior in stretch.posteriors]
         if stretch.change_s is not None:
             right = (
                 end - stretch.change_s
@@ -255,34 +259,36 @@ def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) 
             )
             delays.append(next(right, np.inf))
         else:
+            steady_stretches += 1
             steady = [
                 label
-                for end, label in zip(stretch.ends_s, labels, strict=True)
-                if end >= STEADY_AFTER_S
+                for end, label, speech in zip(stretch.ends_s, labels, spoken, strict=True)
+                if end >= STEADY_AFTER_S and speech
             ]
             changes += sum(a != b for a, b in itertools.pairwise(steady))
             windows += len(steady)
             shown += sum(label is not None for label in steady)
-    if not delays or not windows:
+            correct += sum(label == stretch.target for label in steady)
+    if not delays or not steady_stretches:
         raise TrainingError("too few clips per speaker to join: no change, or nothing steady")
     return Response(
         float(np.median(delays)),
         float(np.mean(np.isfinite(delays))),
-        changes / (windows * hop_s / 60.0),
-        shown / windows,
+        changes / (max(windows, 1) * hop_s / 60.0),
+        shown / max(windows, 1),
+        correct / max(windows, 1),
     )
 
 
 def _replay(stretch: Stretch, smoothing: SmoothingConfig, hop_s: float) -> list[int | None]:
-    belief, decider = BeliefFilter(smoothing), LabelDecider(smoothing)
+    smoother = Smoother(smoothing)
     labels: list[int | None] = []
     for posterior in stretch.posteriors:
         if posterior is None:
-            belief.reset()
-            decider.reset()
+            smoother.pause(hop_s)
             labels.append(None)
         else:
-            labels.append(decider.update(belief.update(posterior, hop_s)))
+            labels.append(smoother.update(posterior, hop_s)[1])
     return labels
 
 
@@ -396,4 +402,5 @@ def _as_dict(response: Response) -> dict[str, float]:
         "found": round(response.found, 3),
         "changes_per_minute": round(response.changes_per_minute, 2),
         "shown": round(response.shown, 3),
+        "right": round(response.right, 3),
     }

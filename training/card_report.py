@@ -139,7 +139,8 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
         markdown_table(["sound", "windows", "called an emotion, %"], rows),
         "", "## Responsiveness", "",
         "A speaker's clips joined: from the change from neutral to another emotion until the meter",
-        "shows it (median; never counts as infinite), and label changes in a steady emotion.", "",
+        "shows it (median; never counts as infinite), and in a steady emotion changes of what is",
+        "shown, a label or unsure; windows without speech are left out.", "",
     ]  # fmt: skip
     rows = [
         [
@@ -149,13 +150,14 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
             f"{100 * r['found']:.0f}",
             f"{r['changes_per_minute']:.1f}",
             f"{100 * r['shown']:.0f}",
+            f"{100 * r['right']:.0f}",
         ]
         for name, response in card["response"].items()
         for setting, r in [("default", response["default"]), *response["curve"].items()]
     ]
     header = [
         "corpus", "evidence", "delay, s", "label came, %", "changes a minute",
-        "label shown, % of the time",
+        "label shown, % of speech", "the right one, %",
     ]  # fmt: skip
     return [*text, markdown_table(header, rows), "", "![response](response.png)", ""]
 
