@@ -103,7 +103,7 @@ class GateConfig:
         min_share: share of a window's chunks that have to count.
     """
 
-    threshold: float = 0.3
+    threshold: float = 0.2
     min_share: float = 0.3
 
     def __post_init__(self) -> None:
