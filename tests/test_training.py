@@ -14,6 +14,7 @@ from ser_stream.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
+from training.calibration import Calibration  # noqa: E402
 from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from training.corpora import read_corpus  # noqa: E402
 from training.dataset import build_features  # noqa: E402
@@ -30,7 +31,7 @@ from training.fit import (  # noqa: E402
 from training.folds import split_by_speaker  # noqa: E402
 from training.launch import Launch, launch  # noqa: E402
 from training.recipe import TrainConfig, load_recipe  # noqa: E402
-from training.windows import Presenter  # noqa: E402
+from training.windows import Presenter, hearings_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,36 @@ def test_without_a_chooser_the_last_epoch_is_kept(toy, recipe, tmp_path):
     assert trained.best.number == 2
     assert np.isnan(trained.best.uar)
     assert trained.calibration.temperature == 1.0
+
+
+def test_calibration_hears_the_disturbed_variants_too(toy, recipe, tmp_path, monkeypatch):
+    split = split_by_speaker(read_corpus("crema-d", toy))
+    disturbed = replace(
+        recipe,
+        calibrate=True,
+        augment=replace(recipe.augment, variants=2, noise_share=1.0, white_only=True),
+        train=replace(recipe.train, epochs=1),
+    )
+    train, held = stores(split, disturbed, tmp_path)
+    assert held.variants == 3
+    fitted: list[np.ndarray] = []
+
+    def watch(logits: np.ndarray, truth: np.ndarray) -> Calibration:
+        assert len(logits) == len(truth)
+        fitted.append(truth)
+        return Calibration(2.0)
+
+    monkeypatch.setattr("training.fit.fit_calibration", watch)
+    trained = fit(disturbed, split.train, train, split.validation, held)
+    assert trained.calibration == Calibration(2.0)
+    presenter = Presenter(disturbed, held, trained.statistics)
+    heard = [
+        sum(len(presenter.test_places(split.validation, h, v)) for h in hearings_of(disturbed))
+        for v in range(held.variants)
+    ]
+    (truth,) = fitted
+    assert len(truth) == sum(heard) > 2 * heard[0]
+    assert set(truth) == set(range(4))
 
 
 def test_bfloat16_trains_to_about_the_same(toy, recipe, tmp_path):

@@ -309,22 +309,27 @@ class _Held:
         store: FeatureStore,
         statistics: FeatureStatistics,
     ) -> None:
+        self._recipe = recipe
+        self._utterances = utterances
+        self._variants = store.variants
         self._presenter = Presenter(recipe, store, statistics)
         # Where training is augmented and the recipe says so, so is what chooses the epoch.
-        augmented = store.variants if recipe.augment.validation else 1
-        # And it is heard in every state that is trained.
-        self._places = [
-            [
-                place
-                for variant in range(augmented)
-                for place in self._presenter.test_places(utterances, hearing, variant)
-            ]
-            for hearing in hearings_of(recipe)
-        ]
+        self._places = self._heard(store.variants if recipe.augment.validation else 1)
         if not all(self._places):
             raise TrainingError("no utterance that could choose the epoch is long enough")
         self._truth = np.array([recipe.labels.index(u.emotion) for u in utterances])
         self._n_classes = len(recipe.labels)
+
+    def _heard(self, variants: int) -> list[list[Place]]:
+        """Windows of the first ``variants`` of each utterance, in every state that is trained."""
+        return [
+            [
+                place
+                for variant in range(variants)
+                for place in self._presenter.test_places(self._utterances, hearing, variant)
+            ]
+            for hearing in hearings_of(self._recipe)
+        ]
 
     def score(self, net: nn.Module, launch: Launch) -> tuple[float, float]:
         results = []
@@ -339,7 +344,8 @@ class _Held:
         return wa, uar
 
     def calibrate(self, net: nn.Module, launch: Launch) -> Calibration:
-        places = [place for some in self._places for place in some]
+        # A user's room is not the studio of a corpus: disturbed as training is.
+        places = [place for some in self._heard(self._variants) for place in some]
         logits = predict(net, self._presenter, places, launch)
         return fit_calibration(logits, self._truth[[p.utterance for p in places]])
 

@@ -243,7 +243,7 @@ class Recipe:
             of the "neutral" utterances.
         embedding: what the network is told of the speaker besides, one of
             `ser_stream.normalizer.EMBEDDINGS`.
-        calibrate: fit temperature and bias on the validation utterances.
+        calibrate: fit temperature and bias on the validation utterances, disturbed as in training.
         normalizer: see `ser_stream.normalizer.NormalizerConfig`.
         windows: see `WindowsConfig`.
         augment: see `AugmentConfig`.
