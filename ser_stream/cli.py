@@ -554,6 +554,8 @@ def _watch(session: Session, timeline: Timeline, view: _View, console: Console) 
 
     engine, source = session.engine, session.source
     title = f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz"
+    if engine.profile is not None:
+        title += f"  profile {engine.profile.name}"
 
     position_s, moved_s = 0.0, time.monotonic()
 

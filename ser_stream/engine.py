@@ -74,6 +74,7 @@ class Engine:
         if config.profile is not None:
             check_profiles(bundle)
         self.bundle = bundle
+        self.profile = config.profile
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
         self._hop_length = bundle.extractor.hop_length
         self._frame_length = bundle.extractor.frame_length

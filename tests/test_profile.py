@@ -200,6 +200,11 @@ def test_calibrate_and_score(model, demo_path, tmp_path, speech, folder):
     with_profile = scored("--profile", "me")
     assert with_profile == scored("--neutral", str(demo_path))
     assert with_profile != scored()
+    live = CliRunner().invoke(
+        app, ["demo", "--fast", "--duration", "3", "--profile", "me", "--model", str(model)]
+    )
+    assert live.exit_code == 0, live.output
+    assert "listening: ser-stream  demo.flac  16 kHz  profile me" in live.output
     both = CliRunner().invoke(
         app, ["score", "a.wav", "--profile", "me", "--neutral", str(demo_path)]
     )
