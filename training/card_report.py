@@ -195,7 +195,7 @@ def _plot_response(path: Path, card: Mapping[str, Any]) -> None:
 
     figure = Figure(figsize=(4.8, 3.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for name, response in card["response"].items():
+    for number, (name, response) in enumerate(card["response"].items()):
         points = [(tau, r) for tau, r in response["curve"].items() if np.isfinite(r["delay_s"])]
         line = axes.plot(
             [r["delay_s"] for _, r in points],
@@ -204,7 +204,16 @@ def _plot_response(path: Path, card: Mapping[str, Any]) -> None:
             markersize=3,
             label=name,
         )[0]
-        for tau, r in points:
+        usual = response["default"]
+        axes.plot(
+            usual["delay_s"],
+            usual["changes_per_minute"],
+            marker="o",
+            fillstyle="none",
+            color=line.get_color(),
+        )
+        # The settings of all curves are the same; labels on one of them do not collide.
+        for tau, r in points if number == 0 else ():
             axes.annotate(
                 f"{float(tau):g} s",
                 (r["delay_s"], r["changes_per_minute"]),
@@ -214,6 +223,6 @@ def _plot_response(path: Path, card: Mapping[str, Any]) -> None:
                 color=line.get_color(),
             )
     axes.set(xlabel="delay to the right label, s", ylabel="label changes a minute")
-    axes.set_title("seconds of speech that count as one observation", fontsize=9)
+    axes.set_title("speech that counts as one observation; a ring is the default", fontsize=9)
     axes.legend(fontsize=7)
     figure.savefig(path)
