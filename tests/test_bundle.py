@@ -17,7 +17,7 @@ from ser_stream.normalizer import NormalizerState
 
 
 def test_the_shipped_model_is_small_and_complete(bundle):
-    assert default_model_path().stat().st_size < 8_000_000
+    assert default_model_path().stat().st_size < 2_000_000
     meta = bundle.meta
     assert meta.labels == ("angry", "happy", "neutral", "sad")
     assert {d.corpus for d in meta.training_data} >= {"CREMA-D", "EMO-DB"}
@@ -165,11 +165,20 @@ def test_metadata_from_before_a_key_existed_loads(bundle):
         del table[key]
     for key in ("level", "both"):
         del table["normalizer"][key]
+    del table["smoothing"]["forget_s"]
     old = ModelMeta.from_json(json.dumps(table))
-    assert (old.embedding, old.profiles, old.sure) == ("", False, 0.5)
-    assert (old.normalizer.level, old.normalizer.both) == (False, False)
-    # Written anew it has the keys.
+    # All else is the same.
+    assert old == replace(
+        bundle.meta,
+        embedding="",
+        profiles=False,
+        sure=0.5,
+        normalizer=replace(bundle.meta.normalizer, level=False, both=False),
+        smoothing=replace(bundle.meta.smoothing, forget_s=2.0),
+    )
+    # Written anew it has the keys, and is the same model.
     assert json.loads(old.to_json())["embedding"] == ""
+    assert ModelMeta.from_json(old.to_json()) == old
 
 
 def test_files_that_are_no_bundles_are_refused(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spy import Spy
 
 from ser_stream.batch import score_file
 from ser_stream.bundle import ModelBundle, calibrated_softmax
@@ -34,21 +35,6 @@ class Loudness:
 
     def reset(self) -> None:
         return None
-
-
-class Spy:
-    """A bundle that remembers the windows it was shown."""
-
-    def __init__(self, bundle: ModelBundle) -> None:
-        self._bundle = bundle
-        self.windows: list[np.ndarray] = []
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._bundle, name)
-
-    def __call__(self, features: np.ndarray, embedding: np.ndarray | None = None) -> np.ndarray:
-        self.windows.extend(features.copy())
-        return self._bundle(features, embedding)
 
 
 def run(engine: Engine, x: np.ndarray, edges: list[int], first: int = 0) -> list[Prediction]:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,24 +234,15 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ser_stream.cli", *map(str, arguments)]
 
 
-class Tape:
-    """A source that keeps what passes through it."""
+class TapedMicrophone(Microphone):
+    """A microphone that keeps what it delivers."""
 
-    def __init__(self, source: Microphone) -> None:
-        self.source = source
-        self.name = source.name
-        self.sample_rate_hz = source.sample_rate_hz
+    def __init__(self, device: str) -> None:
+        super().__init__(device)
         self.blocks: list[AudioBlock] = []
 
-    def __enter__(self) -> Self:
-        self.source.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.source.__exit__(*error)
-
     def __iter__(self) -> Iterator[AudioBlock]:
-        for block in self.source:
+        for block in super().__iter__():
             self.blocks.append(block)
             yield block
 
@@ -279,8 +270,7 @@ def test_what_is_heard_live_is_what_scoring_the_file_says(tmp_path, virtual_micr
     bundle = ModelBundle.load()
     rows = Rows(bundle.meta.labels)
     seconds = len(known) / RATE_HZ + 3
-    microphone = Microphone("pulse")
-    with Tape(microphone) as tape:
+    with TapedMicrophone("pulse") as tape:
         session = Session(tape, Engine(bundle, EngineConfig(hop_s=0.096)), [rows], seconds)
         session.start()
         assert session.heard.wait(10)
@@ -290,7 +280,7 @@ def test_what_is_heard_live_is_what_scoring_the_file_says(tmp_path, virtual_micr
         )  # fmt: skip
         assert session.wait(30)
     assert session.error is None
-    assert microphone.lost_samples == 0
+    assert tape.lost_samples == 0
     assert all(0 < latency < 1 for latency in rows.latencies_s if latency is not None)
     assert rows.latencies_s[-2] is not None
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from edited_bundle import edited
 from rich.console import Console
+from spy import Spy
 from typer.testing import CliRunner
 
 from ser_stream.bundle import ModelBundle
@@ -109,6 +110,20 @@ def test_windows_are_normalised_by_it_from_the_first_on(bundle, speech, made):
     np.testing.assert_allclose(first.logits, want[0], atol=1e-3)
     without, *_ = Engine(bundle, EngineConfig(gate=None)).feed(AudioBlock(speech[: 4 * RATE_HZ], 0))
     assert np.abs(first.logits - without.logits).max() > 0.01
+
+
+def test_it_stays_as_it_is_whoever_speaks(bundle, speech, made):
+    spy = Spy(bundle)
+    engine = Engine(spy, EngineConfig(gate=None, profile=made))
+    alone = len(engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 0)))
+    engine.feed(AudioBlock(speech[8 * RATE_HZ : 20 * RATE_HZ], 4 * RATE_HZ))
+    again = len(engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 40 * RATE_HZ, gap=True)))
+    assert alone == again > 3
+    # The view by the profile; the other one goes by what was heard.
+    told = bundle.extractor.width
+    before, later = np.stack(spy.windows[:alone]), np.stack(spy.windows[-again:])
+    np.testing.assert_allclose(before[..., :told], later[..., :told], atol=1e-4)
+    assert np.abs(before[..., told:] - later[..., told:]).max() > 0.01
 
 
 def test_a_model_that_was_not_trained_for_profiles_refuses_them(made, tmp_path):

@@ -247,10 +247,9 @@ def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) 
         TrainingError: no stretch changes, or none stays the same.
     """
     delays: list[float] = []
-    steady_stretches = changes = windows = shown = correct = 0
+    changes = windows = shown = correct = 0
     for stretch in found:
         labels = _replay(stretch, smoothing, hop_s)
-        spoken = [posterior is not None for posterior in stretch.posteriors]
         if stretch.change_s is not None:
             right = (
                 end - stretch.change_s
@@ -259,24 +258,27 @@ def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) 
             )
             delays.append(next(right, np.inf))
         else:
-            steady_stretches += 1
             steady = [
                 label
-                for end, label, speech in zip(stretch.ends_s, labels, spoken, strict=True)
-                if end >= STEADY_AFTER_S and speech
+                for end, label, posterior in zip(
+                    stretch.ends_s, labels, stretch.posteriors, strict=True
+                )
+                if end >= STEADY_AFTER_S and posterior is not None
             ]
             changes += sum(a != b for a, b in itertools.pairwise(steady))
             windows += len(steady)
             shown += sum(label is not None for label in steady)
             correct += sum(label == stretch.target for label in steady)
-    if not delays or not steady_stretches:
+    if not delays or len(delays) == len(found):
         raise TrainingError("too few clips per speaker to join: no change, or nothing steady")
+    # Without any speech nothing is shown and nothing changes.
+    windows = max(windows, 1)
     return Response(
         float(np.median(delays)),
         float(np.mean(np.isfinite(delays))),
-        changes / (max(windows, 1) * hop_s / 60.0),
-        shown / max(windows, 1),
-        correct / max(windows, 1),
+        changes / (windows * hop_s / 60.0),
+        shown / windows,
+        correct / windows,
     )
 
 

@@ -1,0 +1,22 @@
+"""What the network is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ser_stream.bundle import ModelBundle
+
+
+class Spy:
+    """A bundle that remembers the windows it was shown."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._bundle = bundle
+        self.windows: list[np.ndarray] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bundle, name)
+
+    def __call__(self, features: np.ndarray, embedding: np.ndarray | None = None) -> np.ndarray:
+        self.windows.extend(features.copy())
+        return self._bundle(features, embedding)
