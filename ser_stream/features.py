@@ -45,6 +45,13 @@ def mel_filters(rate_hz: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz
     return (triangles * (2.0 / (edges[2:] - edges[:-2]))).astype(np.float32)
 
 
+def a_weighting(hz: Float64) -> Float64:
+    """What A-weighting multiplies the power at ``hz`` (n,) by, 1 at 1 kHz (IEC 61672-1)."""
+    f2 = np.square(np.asarray(hz, dtype=np.float64))
+    poles = (f2 + 20.6**2) * np.sqrt((f2 + 107.7**2) * (f2 + 737.9**2)) * (f2 + 12194.0**2)
+    return 10.0**0.2 * np.square(12194.0**2 * f2**2 / poles)
+
+
 def dct_matrix(n_in: int, n_out: int) -> Float32:
     """First ``n_out`` rows of the orthonormal DCT-II, float32 of shape (n_in, n_out)."""
     k = np.arange(n_out)[None, :]
@@ -112,6 +119,10 @@ class LogMelConfig:
         prosody: append three features that the paper does not have: the pitch in octaves above
             100 Hz, the periodicity, which tells how far the pitch can be believed, and the level
             in dBFS. They also tell voiced frames, which the running normaliser learns from.
+        a_weighted: level, pitch and periodicity are those of the A-weighted spectrum, in which a
+            room's rumble and the mains' hum count for little.
+        range_db: a band is held at this many dB below its frame's loudest, so that what a channel
+            does not let through looks alike, however faint; 0 does not hold it.
     """
 
     sample_rate_hz: int = 16000
@@ -123,9 +134,13 @@ class LogMelConfig:
     log_floor: float = 1e-10
     taper: str = "hann"
     prosody: bool = False
+    a_weighted: bool = False
+    range_db: float = 0.0
 
     def __post_init__(self) -> None:
         _check_bands(self)
+        if self.range_db < 0:
+            raise ConfigError(f"need range_db >= 0, got {self.range_db}")
         if self.prosody and not _hears_pitch(self.n_fft, self.sample_rate_hz):
             raise ConfigError(f"a frame of {self.n_fft} samples is too short for prosody")
 
@@ -199,9 +214,17 @@ DELTA_REACH = 4
 
 
 class _MelSpectrum:
-    """Log-mel bands of frames, with what else the power spectrum tells."""
+    """Log-mel bands of frames, with what else the power spectrum tells.
 
-    def __init__(self, c: MfccConfig | LogMelConfig) -> None:
+    Args:
+        c: frames and bands.
+        a_weighted: the level is that of the A-weighted spectrum.
+        range_db: bands are held at this many dB below the loudest of their frame; 0 does not.
+    """
+
+    def __init__(
+        self, c: MfccConfig | LogMelConfig, a_weighted: bool = False, range_db: float = 0.0
+    ) -> None:
         self._taper = _taper(c.taper, c.n_fft)
         mel = mel_filters(c.sample_rate_hz, c.n_fft, c.n_mels, c.f_min_hz, c.f_max_hz)
         # Bins above the highest band have zero weight: they need not be multiplied.
@@ -209,12 +232,24 @@ class _MelSpectrum:
         self._mel = np.ascontiguousarray(mel[: self._bins])
         self._log_floor = np.float32(c.log_floor)
         taper_power = np.sum(self._taper.astype(np.float64) ** 2)
+        # Parseval: sum |x w|^2 = (|X_0|^2 + 2 sum |X_k|^2) / n_fft; divided by the taper's power it
+        # is the mean square of the samples.
         self._power_scale = np.float32(2.0 / c.n_fft / taper_power)
         self._level_floor = np.float32(1e-12)
+        self._range = np.float32(10.0 ** (-range_db / 10.0)) if range_db else None
+        self._weights = None
+        if a_weighted:
+            bins = np.arange(c.n_fft // 2 + 1, dtype=np.float64) * c.sample_rate_hz / c.n_fft
+            self._weights = a_weighting(bins).astype(np.float32)
 
     @property
     def taper(self) -> Float32:
         return self._taper
+
+    @property
+    def weights(self) -> Float32 | None:
+        """What level and voice count each bin's power by, (n_fft // 2 + 1,); None for all alike."""
+        return self._weights
 
     def power(self, frames: Float32) -> Float32:
         spectrum = np.fft.rfft(frames * self._taper)  # (n, n_fft // 2 + 1) complex64
@@ -224,12 +259,13 @@ class _MelSpectrum:
 
     def log_mel(self, power: Float32) -> Float32:
         mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
+        if self._range is not None:
+            np.maximum(mel, mel.max(axis=1, keepdims=True) * self._range, out=mel)
         return TEN * np.log10(np.maximum(mel, self._log_floor))
 
     def level_db(self, power: Float32) -> Float32:
-        # Parseval: sum |x w|^2 = (|X_0|^2 + 2 sum |X_k|^2) / n_fft; divided by the taper's power it
-        # is the mean square of the samples.
-        mean_square = power.sum(axis=1) * self._power_scale
+        total = power.sum(axis=1) if self._weights is None else power @ self._weights
+        mean_square = total * self._power_scale
         return TEN * np.log10(np.maximum(mean_square, self._level_floor))
 
 
@@ -239,14 +275,17 @@ class _VoiceTracker:
     Args:
         rate_hz: rate of the samples.
         taper: of the frames, whose own autocorrelation is divided out.
+        weights: what each bin's power counts, (bins,); None for all alike.
     """
 
     SILENCE = np.float32(1e-9)
     FLAT = np.float32(-1e-9)
 
-    def __init__(self, rate_hz: int, taper: Float32) -> None:
+    def __init__(self, rate_hz: int, taper: Float32, weights: Float32 | None = None) -> None:
         self._periods = _periods(rate_hz)
         self._lag_cosines = _lag_cosines(taper, self._periods)
+        if weights is not None:
+            self._lag_cosines *= weights[: len(self._lag_cosines), None]
         self._octave_cost = OCTAVE_COST * np.log2(self._periods / self._periods[0])
         self._reference_octave = np.float32(np.log2(rate_hz / 2 / PITCH_REFERENCE_HZ))
 
@@ -287,8 +326,10 @@ class LogMelExtractor(FramewiseExtractor):
         self.config = c = config
         self.sample_rate_hz, self.hop_length = c.sample_rate_hz, c.hop_length
         self.frame_length, self.width = c.n_fft, c.n_mels + (3 if c.prosody else 0)
-        self._spectrum = _MelSpectrum(c)
-        self._voice = _VoiceTracker(c.sample_rate_hz, self._spectrum.taper) if c.prosody else None
+        self._spectrum = spectrum = _MelSpectrum(c, c.a_weighted, c.range_db)
+        self._voice = None
+        if c.prosody:
+            self._voice = _VoiceTracker(c.sample_rate_hz, spectrum.taper, spectrum.weights)
         # A band moves as many dB as the recording, and so does the level.
         self.gain = np.ones(self.width, dtype=np.float32)
         if c.prosody:

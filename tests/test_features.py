@@ -18,6 +18,7 @@ from ser_stream.features import (
     MfccExtractor,
     SpectrogramConfig,
     SpectrogramExtractor,
+    a_weighting,
     dct_matrix,
     delta_filter,
     hz_to_mel,
@@ -38,6 +39,10 @@ EXTRACTORS = {
     "mfcc with one delta": ("mfcc", {"pitch": True, "deltas": 1}),
     "mfcc with two deltas": ("mfcc", {"n_fft": 400, "hop_length": 160, "n_mels": 40, "deltas": 2}),
     "logmel": ("logmel", {}),
+    "logmel of the shipped model": (
+        "logmel",
+        {"n_fft": 1024, "hop_length": 256, "prosody": True, "a_weighted": True, "range_db": 60.0},
+    ),
     "spectrogram": ("spectrogram", {}),
     "is09": ("is09", {}),
 }
@@ -395,6 +400,7 @@ def test_repeat_to_repeats_and_cuts():
         (LogMelConfig, {"f_min_hz": -1.0}, "need 0 <= f_min_hz"),
         (LogMelConfig, {"sample_rate_hz": 8000}, "need 0 <= f_min_hz"),
         (LogMelConfig, {"taper": "Hann"}, "unknown taper"),
+        (LogMelConfig, {"range_db": -1.0}, "need range_db >= 0"),
         (SpectrogramConfig, {"hop_length": 0}, "need 0 < hop_length"),
         (SpectrogramConfig, {"hop_length": 641}, "hop_length <= frame_length"),
         (SpectrogramConfig, {"n_fft": 512}, "frame_length <= n_fft"),
@@ -465,6 +471,9 @@ def test_prosody_is_appended_to_the_bands(speech, n_mels):
     [
         LogMelExtractor(LogMelConfig()),
         LogMelExtractor(LogMelConfig(n_fft=1024, hop_length=256, prosody=True)),
+        LogMelExtractor(
+            LogMelConfig(n_fft=1024, prosody=True, a_weighted=True, range_db=40.0, log_floor=1e-14)
+        ),
         MfccExtractor(MfccConfig()),
         MfccExtractor(MfccConfig(pitch=True, deltas=2)),
     ],
@@ -479,3 +488,51 @@ def test_the_gain_of_a_feature_is_what_a_louder_recording_adds(speech, extractor
     # Where the pitch is anybody's guess, rounding may decide.
     change = np.median(louder - extractor(x).features, axis=0)
     np.testing.assert_allclose(change, 6.0 * extractor.gain, atol=1e-2)
+
+
+# The values that the standard tabulates, dB.
+A_WEIGHTING_DB = {31.5: -39.4, 63: -26.2, 125: -16.1, 250: -8.6, 500: -3.2, 1000: 0.0, 2000: 1.2,
+                  4000: 1.0, 8000: -1.1}  # fmt: skip
+
+
+def test_a_weighting_equals_the_tabulated_values():
+    hz = np.array([1000.0 * 10 ** (n / 10) for n in (-15, -12, -9, -6, -3, 0, 3, 6, 9)])
+    weights_db = 10 * np.log10(a_weighting(hz))
+    np.testing.assert_allclose(weights_db, list(A_WEIGHTING_DB.values()), atol=0.06)
+    assert a_weighting(np.zeros(1)) == [0.0]
+
+
+WEIGHTED = LogMelExtractor(LogMelConfig(n_fft=1024, hop_length=256, prosody=True, a_weighted=True))
+
+
+def test_rumble_changes_neither_level_nor_voice():
+    t = np.arange(RATE_HZ) / RATE_HZ
+    voice = 0.02 * np.sin(2 * np.pi * 150 * np.outer(np.arange(1, 20), t)).sum(axis=0)
+    rumble = 0.1 * np.sin(2 * np.pi * 30 * t)
+    x, y = (v.astype(np.float32) for v in (voice, voice + rumble))
+    plain = LogMelExtractor(LogMelConfig(n_fft=1024, hop_length=256, prosody=True))
+    assert np.median(plain(y).level_db - plain(x).level_db) > 2.5
+    clean, rumbling = WEIGHTED(x), WEIGHTED(y)
+    np.testing.assert_allclose(rumbling.level_db, clean.level_db, atol=0.1)
+    np.testing.assert_allclose(rumbling.periodicity, clean.periodicity, atol=0.02)
+    np.testing.assert_allclose(rumbling.features[:, -3], clean.features[:, -3], atol=0.01)
+    np.testing.assert_array_equal(rumbling.features[:, -1], rumbling.level_db)
+
+
+def test_weighting_leaves_the_bands_alone_and_the_level_of_1_khz():
+    t = np.arange(RATE_HZ) / RATE_HZ
+    x = (0.1 * np.sin(2 * np.pi * 1000 * t)).astype(np.float32)
+    frames = WEIGHTED(x)
+    plain = LogMelExtractor(LogMelConfig(n_fft=1024, hop_length=256))(x)
+    np.testing.assert_array_equal(frames.features[:, :-3], plain.features)
+    np.testing.assert_allclose(frames.level_db, 20 * np.log10(0.1 / np.sqrt(2)), atol=0.05)
+
+
+def test_bands_keep_a_range_below_the_loudest_of_their_frame(speech):
+    x = speech[RATE_HZ : 3 * RATE_HZ]
+    config = LogMelConfig(n_fft=1024, hop_length=256, log_floor=1e-14)
+    free = LogMelExtractor(config)(x).features
+    held = LogMelExtractor(replace(config, range_db=30.0))(x).features
+    floor = free.max(axis=1, keepdims=True) - 30.0
+    assert 0.05 < (free < floor).mean() < 0.95
+    np.testing.assert_allclose(held, np.maximum(free, floor), atol=1e-4)
