@@ -87,3 +87,22 @@ def test_white_only_needs_no_recordings(speech):
     power = np.abs(np.fft.rfft(noise)) ** 2
     half = len(power) // 2
     assert power[:half].sum() == pytest.approx(power[half:].sum(), rel=0.1)
+
+
+def test_automatic_gain_control_takes_out_a_clips_level(speech):
+    def level_db(x: np.ndarray) -> float:
+        return float(10 * np.log10(np.mean(x**2)))
+
+    rng = np.random.default_rng(0)
+    loud = speech[RATE_HZ : 2 * RATE_HZ]
+    quiet = loud * np.float32(0.1)
+    between = level_db(loud) - level_db(quiet)
+    for strength in (0.0, 0.5, 1.0):
+        a, b = (
+            apply_condition(x, RATE_HZ, Condition(agc=strength), [], rng) for x in (loud, quiet)
+        )
+        assert level_db(a) - level_db(b) == pytest.approx((1 - strength) * between, abs=1e-3)
+    assert level_db(a) == pytest.approx(-26.0, abs=0.1)
+    drawn = [draw_condition(AugmentConfig(agc_share=0.5), 0, rng).agc for _ in range(400)]
+    assert 0.4 < np.mean([agc > 0 for agc in drawn]) < 0.6
+    assert all(agc == 0.0 or 0.5 <= agc <= 1.0 for agc in drawn)

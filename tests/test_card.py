@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 
 from ser_stream.bundle import ModelBundle, TrainingData
+from ser_stream.errors import ConfigError
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.vad import GateConfig
 from training.card import (
@@ -49,17 +50,19 @@ def data(tmp_path_factory, speech):
     return root
 
 
+OF_TOYS = {
+    "test crema-d": {
+        "uar": 0.5,
+        "protocol": "toy",
+        "speakers": ["crema-d/1001", "crema-d/1002"],
+    }
+}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """The shipped model, as if it had left out the toy speakers and knew profiles."""
-    metrics = {
-        "test crema-d": {
-            "uar": 0.5,
-            "protocol": "toy",
-            "speakers": ["crema-d/1001", "crema-d/1002"],
-        }
-    }
-    return edited(tmp_path_factory.mktemp("model"), metrics=metrics, profiles=True)
+    return edited(tmp_path_factory.mktemp("model"), metrics=OF_TOYS, profiles=True)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +199,7 @@ def test_the_command_writes_everything(model, data, tmp_path):
     assert set(card["corpora"]) == {"crema-d"}
     assert set(card["corpora"]["crema-d"]) == {"speakers", "alone", "running", "calibrated"}
     assert card["corpora"]["crema-d"]["running"]["utterances"] == 24
-    assert len(card["robustness"]) == 12
+    assert len(card["robustness"]) == 13
     assert card["no_speech"]["environmental sound"]["called_an_emotion"] == 0
     text = (tmp_path / "one" / "README.md").read_text()
     for part in ("## Accuracy", "## Robustness", "## What is no speech", "## Responsiveness"):
@@ -205,8 +208,33 @@ def test_the_command_writes_everything(model, data, tmp_path):
         assert (tmp_path / "one" / image).read_bytes().startswith(b"\x89PNG")
         assert f"({image})" in text
 
-    run(str(model), str(model), "--no-robustness", "-o", str(tmp_path / "two"))
-    assert (tmp_path / "two" / "README.md").read_text().count("`default`") == 2
+
+def test_several_cards_make_a_table_and_are_not_made_twice(model, data, tmp_path):
+    other = edited(tmp_path, metrics=OF_TOYS, profiles=False).rename(tmp_path / "stranger.onnx")
+
+    def run(*arguments: str) -> str:
+        command = ["card", str(model), str(other), *arguments, "--data", str(data), "-o"]
+        result = CliRunner().invoke(app, [*command, str(tmp_path / "both")])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "already" not in run("--no-robustness")
+    folder = tmp_path / "both"
+    rows = (folder / "README.md").read_text().splitlines()[-2:]
+    for path, row, states in zip((model, other), rows, (3, 2), strict=True):
+        card = json.loads((folder / path.stem / "card.json").read_text())
+        corpus = card["corpora"]["crema-d"]
+        cells = [c.strip() for c in row.strip("|").split("|")]
+        assert cells[0] == f"[`{path.stem}`]({path.stem}/README.md)"
+        assert cells[1].count("/") == states - 1
+        assert cells[1].endswith(f"{100 * list(corpus.values())[-1]['uar']:.1f}")
+        assert cells[2] == f"{corpus['running']['ece']:.3f}"
+        assert cells[3:7] == ["-"] * 4
+    assert run("--no-robustness").count("of this file already") == 2
+    # A card without bad channels is not enough, nor is another file's.
+    kept = folder / other.stem / "card.json"
+    kept.write_text(kept.read_text().replace(card["sha256"], "0" * 64))
+    assert run("--no-robustness").count("of this file already") == 1
 
 
 def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path):
@@ -222,3 +250,10 @@ def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path)
         assert len(found) == states
         assert all(0.0 <= one["uar"] <= 1.0 for one in found.values())
         assert f"crema-d all {Hearing.CALIBRATED}" not in found or path == model
+
+
+def test_models_of_one_name_are_refused(model, data, tmp_path):
+    command = ["card", str(model), str(model), "--data", str(data), "-o", str(tmp_path / "both")]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, ConfigError)
+    assert "two models are called edited" in str(result.exception)

@@ -23,6 +23,8 @@ CODECS = {
     "mp3": ("MP3", "MPEG_LAYER_III", 8.0, 160.0),
     "opus": ("OGG", "OPUS", 6.0, 256.0),
 }
+# Root mean square that an automatic gain control aims at: -26 dBFS.
+AGC_TARGET = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Condition:
 
     Attributes:
         gain_db: gain applied last.
+        agc: how much of a clip's own level an automatic gain control takes out, 0 to 1.
         snr_db: ratio of speech to background noise; None without noise.
         noise: index of the noise recording.
         band_hz: pass band (low, high); None for all.
@@ -42,6 +45,7 @@ class Condition:
     """
 
     gain_db: float = 0.0
+    agc: float = 0.0
     snr_db: float | None = None
     noise: int = 0
     band_hz: tuple[float, float] | None = None
@@ -58,9 +62,15 @@ def draw_condition(config: AugmentConfig, n_noises: int, rng: np.random.Generato
     if rng.random() < config.telephone_share:
         band = (300.0, 3400.0)
     elif rng.random() < config.band_share:
-        band = (float(rng.choice([0.0, 60.0, 120.0])), float(rng.uniform(*config.band_hz)))
+        low = float(rng.uniform(60.0, 300.0)) if rng.random() < 0.5 else 0.0
+        band = (low, float(rng.uniform(*config.band_hz)))
+    agc = 0.0
+    # No draw where there is none to make: recipes without it get the conditions they always got.
+    if config.agc_share and rng.random() < config.agc_share:
+        agc = float(rng.uniform(0.5, 1.0))
     return Condition(
         gain_db=float(rng.uniform(*config.gain_db)),
+        agc=agc,
         snr_db=float(rng.uniform(*config.snr_db)) if rng.random() < config.noise_share else None,
         noise=n_noises if config.white_only else int(rng.integers(n_noises + 2)),
         band_hz=band,
@@ -103,6 +113,9 @@ def apply_condition(
     if condition.gain_db:
         # Nobody keeps a distance exactly.
         gain = 10 ** ((condition.gain_db + rng.uniform(-2, 2)) / 20)
+    if condition.agc:
+        power = float(np.mean(samples**2)) + 1e-12
+        gain *= (AGC_TARGET / np.sqrt(power)) ** condition.agc
     return np.clip(x * gain, -1.0, 1.0).astype(np.float32)
 
 

@@ -6,6 +6,7 @@ speech gate and smoothing, by speakers that it was not trained on and on corpora
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import zlib
 from collections.abc import Callable, Sequence
@@ -99,6 +100,7 @@ def _at_rate(rate_hz: int) -> Channel:
 def channels(noises: Sequence[Float32]) -> dict[str, Channel]:
     """What may happen to speech on its way, by name; ``noises`` at the model's rate."""
     named: dict[str, Channel] = {f"gain {g:+d} dB": _gain(g) for g in (-40, -20, 10)}
+    named["automatic gain control"] = _under(Condition(agc=1.0))
     if noises:
         for snr in (20, 10, 5):
             named[f"environmental noise, {snr} dB SNR"] = _under(Condition(snr_db=snr), noises)
@@ -297,6 +299,11 @@ def _replay(stretch: Stretch, smoothing: SmoothingConfig, hop_s: float) -> list[
 # The card
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def reliability(heard: Heard) -> list[dict[str, float]]:
     """Clips, mean confidence and accuracy per bin of confidence."""
     confidence = heard.posterior.max(axis=1)
@@ -328,7 +335,8 @@ def make_card(
         robustness: measure what happens on bad channels too, which takes longest.
 
     Returns:
-        Plain values for JSON: ``corpora``, ``robustness``, ``no_speech``, ``response``.
+        Plain values for JSON: ``corpora``, ``robustness``, ``no_speech``, ``response``, and the
+        SHA-256 of the model's file.
 
     Raises:
         TrainingError: no corpus is there.
@@ -346,6 +354,7 @@ def make_card(
     labels = bundle.meta.labels
     card: dict[str, Any] = {
         "model": bundle.meta.name,
+        "sha256": file_digest(bundle.path),
         "labels": list(labels),
         "corpora": {},
         "robustness": {},

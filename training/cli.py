@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -441,21 +442,38 @@ def card_command(
         bool, typer.Option("--robustness/--no-robustness", help="Measure bad channels too.")
     ] = True,
 ) -> None:
-    """Write a report card: accuracy, calibration, robustness, silence, responsiveness."""
-    from training.card import make_card
+    """Write a report card: accuracy, calibration, robustness, silence, responsiveness.
+
+    Several models get a folder each, named after the file, and a table side by side; a card of the
+    very same file that lies there already is kept.
+    """
+    from training.card import file_digest, make_card
     from training.card_report import write_card, write_comparison
 
-    cards = []
+    names = [path.stem for path in models or ()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"two models are called {', '.join(twice)}: copy one to another name")
+    cards = {}
     for path in models or [None]:
         bundle = ModelBundle.load(path)
-        with Console(stderr=True).status("") as status:
-            card = make_card(
-                bundle, data, lambda step, s=status: s.update(step), robustness=robustness
-            )
-        folder = output if not models or len(models) == 1 else output / bundle.meta.name
-        write_card(folder, card)
-        typer.echo(f"{bundle.meta.name}: {folder / 'README.md'}")
-        cards.append(card)
+        several = models is not None and len(models) > 1
+        name = bundle.path.stem if several else bundle.meta.name
+        folder = output / name if several else output
+        kept = folder / "card.json"
+        card = json.loads(kept.read_text(encoding="utf-8")) if several and kept.is_file() else {}
+        if (
+            card.get("sha256") == file_digest(bundle.path)
+            and bool(card["robustness"]) >= robustness
+        ):
+            typer.echo(f"{name}: {folder / 'README.md'} is of this file already")
+        else:
+            with Console(stderr=True).status("") as status:
+                card = make_card(
+                    bundle, data, lambda step, s=status: s.update(step), robustness=robustness
+                )
+            write_card(folder, card)
+            typer.echo(f"{name}: {folder / 'README.md'}")
+        cards[name] = card
     if len(cards) > 1:
         write_comparison(output / "README.md", cards)
 

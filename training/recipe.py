@@ -28,6 +28,8 @@ class AugmentConfig:
         white_only: the noise is white, whatever recordings there are.
         snr_db: range of signal-to-noise ratios.
         gain_db: range of gains.
+        agc_share: share of conditions with automatic gain control, which takes out half or more of
+            what makes a clip louder than another.
         band_share: share of conditions with a limited band.
         band_hz: range of the upper band edge.
         telephone_share: share of conditions limited to 300-3400 Hz.
@@ -46,6 +48,7 @@ class AugmentConfig:
     white_only: bool = False
     snr_db: tuple[float, float] = (5.0, 30.0)
     gain_db: tuple[float, float] = (0.0, 0.0)
+    agc_share: float = 0.0
     band_share: float = 0.0
     band_hz: tuple[float, float] = (3400.0, 7500.0)
     telephone_share: float = 0.0
