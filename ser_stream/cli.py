@@ -84,8 +84,10 @@ JsonlOption = Annotated[bool, typer.Option("--jsonl", help="One JSON object per 
 RecordOption = Annotated[
     Path | None, typer.Option("--record", help="Write every update to a .jsonl or .csv file.")
 ]
-
-
+RecordAudioOption = Annotated[
+    Path | None,
+    typer.Option("--record-audio", help="Write what is heard to a .wav or .flac file."),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="Your voice's profile; see calibrate.")
 ]
@@ -102,6 +104,7 @@ class LiveOptions:
     gate: bool
     jsonl: bool
     record: Path | None
+    record_audio: Path | None
     profile: str | None
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ def live(
     gate: GateOption = True,
     jsonl: JsonlOption = False,
     record: RecordOption = None,
+    record_audio: RecordAudioOption = None,
     profile: ProfileOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
@@ -135,7 +139,9 @@ def live(
     """Listen to a microphone and show what the voice sounds like; q or Ctrl-C ends it."""
     if context.invoked_subcommand is not None:
         return
-    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record, profile)
+    options = LiveOptions(
+        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile
+    )
     from ser_stream.microphone import Microphone
 
     # The device is opened before the model is read: its first block takes longest to come.
@@ -153,10 +159,13 @@ def demo(
     gate: GateOption = True,
     jsonl: JsonlOption = False,
     record: RecordOption = None,
+    record_audio: RecordAudioOption = None,
     profile: ProfileOption = None,
 ) -> None:
     """Run the meter over a clip of synthesised speech that ships with the package."""
-    options = LiveOptions(model, hop, smoothing, duration, gate, jsonl, record, profile)
+    options = LiveOptions(
+        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile
+    )
     from importlib import resources
 
     from ser_stream.sources import FileSource, PacedSource
@@ -506,6 +515,7 @@ class _View(StrEnum):
 def _run(source: AudioSource, options: LiveOptions) -> None:
     from rich.console import Console
 
+    from ser_stream.recorder import AudioRecorder
     from ser_stream.records import RowSink, RowWriter, Timeline
     from ser_stream.session import Session
 
@@ -527,7 +537,9 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
         view = _View.METER
     else:
         view = _View.PLAIN
-    session = Session(source, engine, sinks, options.duration_s)
+    path = options.record_audio
+    taps = [] if path is None else [AudioRecorder(path, source.sample_rate_hz)]
+    session = Session(source, engine, sinks, options.duration_s, taps=taps)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     session.start()
     try:

@@ -25,6 +25,14 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+class Tap(Protocol):
+    """Hears every block that the source delivers, on the session's worker thread."""
+
+    def hear(self, block: AudioBlock) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Session:
     """Run ``engine`` over ``source`` in the background; views poll `snapshot`.
 
@@ -38,6 +46,7 @@ class Session:
         sinks: told of every prediction, closed at the end.
         duration_s: stop after this much audio; None runs until the source ends.
         clock: monotonic seconds, the clock of ``AudioBlock.captured_s``.
+        taps: hear the blocks at the source's own rate before the engine does, closed at the end.
     """
 
     def __init__(
@@ -47,12 +56,14 @@ class Session:
         sinks: Sequence[Sink] = (),
         duration_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        taps: Sequence[Tap] = (),
     ) -> None:
         self.source = source
         self.engine = engine
         self.snapshot = Snapshot()
         self.error: Exception | None = None
         self._sinks = sinks
+        self._taps = taps
         self._duration_s = duration_s
         self._clock = clock
         self.heard = threading.Event()
@@ -85,9 +96,9 @@ class Session:
             self._fail(error)
         finally:
             self.heard.set()
-            for sink in self._sinks:
+            for listener in (*self._sinks, *self._taps):
                 try:
-                    sink.close()
+                    listener.close()
                 except OSError as error:
                     self._fail(error)
             old = self.snapshot
@@ -123,6 +134,8 @@ class Session:
             block = AudioBlock(samples, delivered.start, delivered.gap or bad, delivered.captured_s)
             bad = False
             end = block.end
+            for tap in self._taps:
+                tap.hear(block)
             self._process(block, resampler.push(block))
         if end:
             rest = AudioBlock(np.zeros(0, dtype=np.float32), end)

@@ -132,6 +132,7 @@ def test_bad_paths_and_models(folder, tmp_path, bundle):
     one_line(ser_stream("demo", "--hop", "-1"), 1, "hop_s")
     one_line(ser_stream("demo", "--duration", "0"), 1, "--duration")
     one_line(ser_stream("demo", "--record", tmp_path / "no" / "x.csv"), 1, "cannot write")
+    one_line(ser_stream("demo", "--record-audio", tmp_path / "x.mp3"), 1, "name a .wav or a .flac")
     one_line(ser_stream("demo", "--smoothing", "-2"), 1, "evidence_s")
     assert ser_stream("demo", "--nonsense").returncode == 2
     assert ser_stream("--rate", "0").returncode == 2
@@ -168,9 +169,9 @@ def test_a_reader_that_leaves_ends_a_stream_quietly():
     assert "Broken" not in result.stderr
 
 
-def test_the_demo_streams_and_records(tmp_path):
-    record = tmp_path / "demo.csv"
-    result = ser_stream("demo", "--fast", "--jsonl", "--record", record)
+def test_the_demo_streams_and_records(tmp_path, demo_path):
+    record, sound = tmp_path / "demo.csv", tmp_path / "demo.wav"
+    result = ser_stream("demo", "--fast", "--jsonl", "--record", record, "--record-audio", sound)
     assert result.returncode == 0, result.stderr
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(rows) > 300
@@ -181,6 +182,9 @@ def test_the_demo_streams_and_records(tmp_path):
     recorded = list(csv.DictReader(io.StringIO(record.read_text())))
     assert [float(r["end_s"]) for r in recorded] == [r["end_s"] for r in rows]
     assert {r["latency_ms"] for r in recorded} == {""}
+    heard, played = (soundfile.read(p, dtype="float32") for p in (sound, demo_path))
+    assert heard[1] == played[1]
+    np.testing.assert_allclose(heard[0], played[0], atol=1e-4)
 
 
 def test_the_demo_and_score_agree(demo_path):
