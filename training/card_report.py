@@ -149,8 +149,10 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
             ]
             for channel, row in card["robustness"].items()
         ]
+        state = HEARD[_live(card["corpora"][names[0]])]
         text += [
-            "", "## Robustness", "", "UAR in percent, and the change in points; running.", "",
+            "", "## Robustness", "",
+            f"UAR in percent, and the change in points; {state}.", "",
             markdown_table(["channel", *names], rows),
         ]  # fmt: skip
     rows = [
