@@ -1,0 +1,153 @@
+"""What a live view remembers: the newest minutes of predictions, and the sound under them.
+
+Both listen on the session's worker thread, where all computing belongs, and hand a view copies.
+Times are seconds of the stream.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser_stream.affect import derived_affect
+from ser_stream.features import LogMelConfig, LogMelExtractor
+from ser_stream.resample import StreamingResampler
+from ser_stream.ring import RingBuffer
+from ser_stream.types import AudioBlock, Float32, Float64, Prediction, Snapshot, State
+
+STATES = tuple(State)
+# Twenty columns a second are more than a screen can show of a minute.
+COLUMN_S = 0.05
+SPECTROGRAM = LogMelConfig(n_fft=1024, hop_length=800, n_mels=64, f_min_hz=50.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive predictions, the oldest first.
+
+    Attributes:
+        end_s: where each window ends, float64 (n,).
+        belief: smoothed posteriors, float32 (n, classes); NaN where there is none.
+        speech: share of the window that is speech, float32 (n,); NaN without a gate.
+        state: index into `STATES`, int (n,).
+        label: index of the class that holds, int (n,); -1 for none.
+        valence: derived from the belief, float32 (n,); NaN where there is none...
+        arousal: ...likewise.
+    """
+
+    end_s: Float64
+    belief: Float32
+    speech: Float32
+    state: np.ndarray
+    label: np.ndarray
+    valence: Float32
+    arousal: Float32
+
+    def __len__(self) -> int:
+        return len(self.end_s)
+
+
+class History:
+    """A session's sink that keeps the newest predictions.
+
+    Args:
+        labels: the model's classes.
+        rate_hz: the model's rate.
+        capacity: predictions that are kept; ten minutes at ten a second without.
+    """
+
+    def __init__(self, labels: Sequence[str], rate_hz: int, capacity: int = 6000) -> None:
+        self.labels = tuple(labels)
+        self._rate_hz = rate_hz
+        self._lock = threading.Lock()
+        self._rows = RingBuffer(capacity, 6 + len(labels), dtype=np.float64)
+
+    def write(self, prediction: Prediction, snapshot: Snapshot) -> None:
+        p = prediction
+        affect = derived_affect(self.labels, p.smoothed)
+        row = np.full(6 + len(self.labels), np.nan)
+        row[0] = p.end / self._rate_hz
+        row[1] = STATES.index(p.state)
+        row[2] = -1 if p.label is None else self.labels.index(p.label)
+        told = (p.speech, affect.get("derived_valence"), affect.get("derived_arousal"))
+        row[3:6] = [np.nan if value is None else value for value in told]
+        if p.smoothed is not None:
+            row[6:] = p.smoothed
+        with self._lock:
+            self._rows.push(row[None])
+
+    def close(self) -> None:
+        return None
+
+    def since(self, start_s: float) -> Stretch:
+        """The predictions whose windows end after ``start_s``, as far as they are kept."""
+        with self._lock:
+            rows = self._rows.window(self._rows.start, self._rows.end - self._rows.start).copy()
+        rows = rows[np.searchsorted(rows[:, 0], start_s, side="right") :]
+        single = rows.astype(np.float32)
+        return Stretch(
+            end_s=rows[:, 0],
+            belief=single[:, 6:],
+            speech=single[:, 3],
+            state=rows[:, 1].astype(int),
+            label=rows[:, 2].astype(int),
+            valence=single[:, 4],
+            arousal=single[:, 5],
+        )
+
+
+class Spectrogram:
+    """A session's tap that keeps log-mel columns of the newest sound, `COLUMN_S` apart, in dB.
+
+    Args:
+        source_rate_hz: rate of the blocks.
+        seconds: how much is kept.
+    """
+
+    def __init__(self, source_rate_hz: int, seconds: float = 60.0) -> None:
+        self._extractor = LogMelExtractor(SPECTROGRAM)
+        self._resampler = StreamingResampler(source_rate_hz, SPECTROGRAM.sample_rate_hz)
+        self._lock = threading.Lock()
+        self._columns = RingBuffer(round(seconds / COLUMN_S), SPECTROGRAM.n_mels)
+        self._tail = np.zeros(0, dtype=np.float32)
+        # Absolute index of the tail's first sample, a multiple of the hop, and how many samples
+        # after a gap still lie before it.
+        self._start = 0
+        self._skip = 0
+
+    def hear(self, block: AudioBlock) -> None:
+        """Take the next block of the source; what was lost stays NaN."""
+        hop = SPECTROGRAM.hop_length
+        new = self._resampler.push(block)
+        if new.gap:
+            self._tail = self._tail[:0]
+            self._start = -(-new.start // hop) * hop
+            self._skip = self._start - new.start
+        samples = new.samples[self._skip :]
+        self._skip -= len(new.samples) - len(samples)
+        self._tail = np.concatenate([self._tail, samples])
+        columns = self._extractor(self._tail).features
+        with self._lock:
+            self._pass_over(self._start // hop - self._columns.end)
+            self._columns.push(columns)
+        self._tail = self._tail[len(columns) * hop :]
+        self._start += len(columns) * hop
+
+    def _pass_over(self, missing: int) -> None:
+        if missing >= self._columns.capacity:
+            self._columns.reset(self._columns.end + missing)
+        elif missing > 0:
+            self._columns.push(np.full((missing, SPECTROGRAM.n_mels), np.nan, dtype=np.float32))
+
+    def close(self) -> None:
+        return None
+
+    def since(self, start_s: float) -> tuple[float, Float32]:
+        """When the first column begins, s, and columns (n, bands) from ``start_s`` on, in dB."""
+        with self._lock:
+            first = min(max(int(start_s / COLUMN_S), self._columns.start), self._columns.end)
+            columns = self._columns.window(first, self._columns.end - first).copy()
+        return first * COLUMN_S, columns
