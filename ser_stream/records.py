@@ -15,6 +15,15 @@ from ser_stream.errors import SerStreamError
 from ser_stream.types import Prediction, Snapshot, State
 
 
+def confidence(prediction: Prediction, labels: Sequence[str]) -> float | None:
+    """The belief in the label that holds, or the largest where none does; None without a belief."""
+    if prediction.smoothed is None:
+        return None
+    if prediction.label is None:
+        return float(prediction.smoothed.max())
+    return float(prediction.smoothed[labels.index(prediction.label)])
+
+
 def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) -> dict[str, Any]:
     """Flatten a prediction; one column per class holds its posterior, ``smoothed_`` the belief.
 
@@ -25,7 +34,7 @@ def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) 
         "end_s": round(prediction.end / rate_hz, 4),
         "state": str(prediction.state),
         "label": prediction.label,
-        "confidence": _rounded(prediction.confidence),
+        "confidence": _rounded(confidence(prediction, labels)),
         "speech": _rounded(prediction.speech),
     }
     for prefix, values in (("", prediction.posterior), ("smoothed_", prediction.smoothed)):

@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from ser_stream.records import Timeline, said
+from ser_stream.records import Timeline, confidence, said
 from ser_stream.types import Snapshot, State
 from ser_stream.vad import GateConfig
 
@@ -129,8 +129,8 @@ class Meter:
         head = Segment("sounds".ljust(name))
         if prediction is None:
             return [head, Segment(f"warming up, {snapshot.warm_up_s:.1f} s to go", DIM)]
-        if prediction.label is not None and prediction.smoothed is not None:
-            p = float(prediction.smoothed[self.view.labels.index(prediction.label)])
+        if prediction.label is not None:
+            p = confidence(prediction, self.view.labels) or 0.0
             style = styles[prediction.label] + BOLD
             return [head, Segment(f"{prediction.label.upper()}  {p:.0%}", style)]
         text = said(prediction)
@@ -172,7 +172,8 @@ def plain_line(view: MeterView) -> str:
     snapshot = view.snapshot
     prediction = snapshot.prediction
     smoothed = None if prediction is None else prediction.smoothed
-    confidence = "" if smoothed is None else f"{float(smoothed.max()):.2f}"
+    belief = None if prediction is None else confidence(prediction, view.labels)
+    number = "" if belief is None else f"{belief:.2f}"
     bars = (
         ""
         if smoothed is None
@@ -182,7 +183,7 @@ def plain_line(view: MeterView) -> str:
     )
     return (
         f"{snapshot.position_s:8.1f} s  {snapshot.level_dbfs:4.0f} dBFS  "
-        f"{said(prediction):<11} {confidence:4}  {bars}"
+        f"{said(prediction):<11} {number:4}  {bars}"
     ).rstrip()
 
 

@@ -93,11 +93,6 @@ class Prediction:
     smoothed: Float32 | None = None
     speech: float | None = None
 
-    @property
-    def confidence(self) -> float | None:
-        """Largest smoothed posterior, or None where the network was not asked."""
-        return None if self.smoothed is None else float(self.smoothed.max())
-
 
 @dataclass(frozen=True, slots=True)
 class Health:

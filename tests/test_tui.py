@@ -127,4 +127,9 @@ def test_a_plain_line_holds_everything():
     assert plain_line(view(prediction("sad", 0.1, 0.1, 0.1, 0.7))) == (
         "    70.0 s   -30 dBFS  sad         0.70  angry 0.10  happy 0.10  neutral 0.10  sad 0.70"
     )
+    # A label that still holds is shown with its own belief, not with that of what may follow.
+    assert "neutral     0.15  angry" in plain_line(
+        view(prediction("neutral", 0.2, 0.3, 0.15, 0.35))
+    )
+    assert "unsure      0.35  angry" in plain_line(view(prediction(None, 0.2, 0.3, 0.15, 0.35)))
     assert plain_line(view(None)) == "    70.0 s   -30 dBFS  warming up"
