@@ -20,7 +20,7 @@ from ser_stream.types import AudioBlock, Prediction, State
 from ser_stream.vad import GateConfig
 
 RATE_HZ = 16000
-WINDOW = 123 * 256 + 1024
+WINDOW = 121 * 256 + 1024
 HOP = 3 * 512
 OPEN = EngineConfig(hop_s=0.1, gate=None)
 

@@ -162,6 +162,8 @@ def test_wrong_recipes_are_told(tmp_path):
         parse_recipe({**table, "windows": {"masked": True}})
     with pytest.raises(ConfigError, match=r"normalizer_state|warm"):
         parse_recipe({**table, "normalizer_state": "warm"})
+    with pytest.raises(ConfigError, match="stranger_factor > 0"):
+        parse_recipe({**table, "stranger_factor": 0.0})
     with pytest.raises(ConfigError, match=r"train\.optimizer"):
         parse_recipe({**table, "train": {"optimizer": "lion"}})
     without = {k: v for k, v in table.items() if k != "labels"}

@@ -178,15 +178,15 @@ def test_latency_counts_what_is_held_back(bundle, speech):
     now = [50.0]
     x = speech[: 3 * RATE_HZ]
     blocks = [
-        AudioBlock(x[i : i + 1600], i, captured_s=50.0 - 0.02) for i in range(0, len(x), 1600)
+        AudioBlock(x[i : i + 1500], i, captured_s=50.0 - 0.02) for i in range(0, len(x), 1500)
     ]
     sink = Keep()
     session = Session(Script(blocks, RATE_HZ), Engine(bundle, OPEN), [sink], clock=lambda: now[0])
     finish(session)
     prediction, snapshot = sink.got[0]
     # The window's end was spoken this long before the block's end, which is 20 ms old.
-    blocks_needed = -(-bundle.window_samples // 1600)
-    held_back = (blocks_needed * 1600 - prediction.end) / RATE_HZ
+    blocks_needed = -(-bundle.window_samples // 1500)
+    held_back = (blocks_needed * 1500 - prediction.end) / RATE_HZ
     assert held_back > 0
     assert snapshot.health.latency_s == pytest.approx(0.02 + held_back)
     assert snapshot.health.real_time_factor == 0.0

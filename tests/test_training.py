@@ -186,6 +186,7 @@ def test_calibration_hears_the_disturbed_variants_too(toy, recipe, tmp_path, mon
     disturbed = replace(
         recipe,
         calibrate=True,
+        stranger_factor=1.5,
         augment=replace(recipe.augment, variants=2, noise_share=1.0, white_only=True),
         train=replace(recipe.train, epochs=1),
     )
@@ -200,7 +201,8 @@ def test_calibration_hears_the_disturbed_variants_too(toy, recipe, tmp_path, mon
 
     monkeypatch.setattr("training.fit.fit_calibration", watch)
     trained = fit(disturbed, split.train, train, split.validation, held)
-    assert trained.calibration == Calibration(2.0)
+    # What was fitted to speakers of a known corpus is less sure of a stranger.
+    assert trained.calibration == Calibration(3.0)
     presenter = Presenter(disturbed, held, trained.statistics)
     heard = [
         sum(len(presenter.test_places(split.validation, h, v)) for h in hearings_of(disturbed))

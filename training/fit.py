@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -295,7 +295,8 @@ def fit(
     average.net.load_state_dict(best[1])
     calibration = Calibration()
     if held and recipe.calibrate:
-        calibration = held.calibrate(average.net, launch)
+        fitted = held.calibrate(average.net, launch)
+        calibration = replace(fitted, temperature=fitted.temperature * recipe.stranger_factor)
     return Trained(average.net.cpu(), statistics, calibration, best[0], history)
 
 

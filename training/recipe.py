@@ -247,6 +247,8 @@ class Recipe:
         embedding: what the network is told of the speaker besides, one of
             `ser_stream.normalizer.EMBEDDINGS`.
         calibrate: fit temperature and bias on the validation utterances, disturbed as in training.
+        stranger_factor: the fitted temperature is multiplied by this: who chose the epoch speaks in
+            a corpus that was trained on, a user does not.
         normalizer: see `ser_stream.normalizer.NormalizerConfig`.
         windows: see `WindowsConfig`.
         augment: see `AugmentConfig`.
@@ -268,6 +270,7 @@ class Recipe:
     statistics: str = "all"
     embedding: str = ""
     calibrate: bool = False
+    stranger_factor: float = 1.0
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -277,6 +280,8 @@ class Recipe:
         _one_of("statistics", self.statistics, ("voiced", "all", "neutral"))
         _one_of("embedding", self.embedding, EMBEDDINGS)
         _one_of("normalizer_state", self.normalizer_state, tuple(NormalizerState))
+        if self.stranger_factor <= 0:
+            raise ConfigError(f"recipe: need stranger_factor > 0, got {self.stranger_factor}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the inverse of `parse_recipe`."""
