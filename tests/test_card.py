@@ -235,6 +235,9 @@ def test_several_cards_make_a_table_and_are_not_made_twice(model, data, tmp_path
     kept = folder / other.stem / "card.json"
     kept.write_text(kept.read_text().replace(card["sha256"], "0" * 64))
     assert run("--no-robustness").count("of this file already") == 1
+    # Nor is one whose writing was cut off.
+    kept.write_text(kept.read_text()[:100])
+    assert run("--no-robustness").count("of this file already") == 1
 
 
 def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path):

@@ -459,8 +459,7 @@ def card_command(
         several = models is not None and len(models) > 1
         name = bundle.path.stem if several else bundle.meta.name
         folder = output / name if several else output
-        kept = folder / "card.json"
-        card = json.loads(kept.read_text(encoding="utf-8")) if several and kept.is_file() else {}
+        card = _kept_card(folder / "card.json") if several else {}
         if (
             card.get("sha256") == file_digest(bundle.path)
             and bool(card["robustness"]) >= robustness
@@ -476,6 +475,14 @@ def card_command(
         cards[name] = card
     if len(cards) > 1:
         write_comparison(output / "README.md", cards)
+
+
+def _kept_card(path: Path) -> dict[str, Any]:
+    """A card that lies there from before; empty without one that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _part(
