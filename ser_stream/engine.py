@@ -103,6 +103,7 @@ class Engine:
                 + bundle.look_ahead_samples
                 + self.hop_frames * self._hop_length
                 + 2 * MAX_PIECE,
+                opening=bundle.window_samples,
             )
         self._smoother = Smoother(self.smoothing)
         self._position: int | None = None
@@ -164,6 +165,8 @@ class Engine:
             ready = self._front_end.frames_ready
             if self._next_frame == 0 and 0 < ready < self._frames and heard >= MIN_FLUSH_S * rate:
                 end = (ready - 1) * self._hop_length + self._frame_length
+                if self._gate is not None:
+                    self._gate.end_opening()
                 share = self._share(0, end)
                 window = None
                 if self._speaks(share):

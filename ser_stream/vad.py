@@ -60,13 +60,15 @@ class LevelControl:
 
 
 class SileroDetector:
-    """Silero VAD 6 (MIT) at 16 kHz behind a level control: 32 ms chunks, 0.1 ms each on one core.
+    """Silero VAD 6 (MIT) behind a level control: 32 ms chunks at 16 kHz, 0.1 ms each on one core.
 
-    The network hears each chunk with the last 4 ms of the one before.
+    The network is Silero's for 8 kHz, which hears speech through telephones too; the rate is
+    halved inside the graph (``scripts/make_vad.py``). It hears each chunk with the last 8 ms of
+    the one before.
     """
 
     chunk_length = 512
-    CONTEXT = 64
+    CONTEXT = 128
 
     def __init__(self) -> None:
         self._session = open_session(models_folder() / "silero_vad.onnx")
@@ -103,8 +105,8 @@ class GateConfig:
         min_share: share of a window's chunks that have to count.
     """
 
-    threshold: float = 0.2
-    min_share: float = 0.3
+    threshold: float = 0.1
+    min_share: float = 0.2
 
     def __post_init__(self) -> None:
         if not (0.0 < self.threshold < 1.0 and 0.0 < self.min_share <= 1.0):
@@ -115,14 +117,28 @@ class GateConfig:
 
 
 class SpeechGate:
-    """Run a detector over the stream and tell the share of speech in any recent span."""
+    """Run a detector over the stream and tell the share of speech in any recent span.
 
-    def __init__(self, detector: SpeechDetector, config: GateConfig, capacity: int) -> None:
+    A recurrent detector that starts from nothing misses faint beginnings, and the first window is
+    judged only when it is full. So the opening is heard twice: when it is over, the detector hears
+    it again, with what it has become accustomed to, and the second answer counts.
+
+    Args:
+        detector: hears the stream; not shared.
+        config: when a window counts as speech.
+        capacity: samples that a span may reach back.
+        opening: samples at the start of the stream that are heard twice; 0 for none.
+    """
+
+    def __init__(
+        self, detector: SpeechDetector, config: GateConfig, capacity: int, opening: int = 0
+    ) -> None:
         self.config = config
         self._detector = detector
         self._chunk = detector.chunk_length
-        self._tail = np.zeros(0, dtype=np.float32)
-        self._probabilities = RingBuffer(-(-capacity // self._chunk) + 1)
+        self._probabilities = RingBuffer(-(-max(capacity, opening) // self._chunk) + 1)
+        self._opening_chunks = opening // self._chunk
+        self._start()
 
     @property
     def probability(self) -> float:
@@ -131,13 +147,38 @@ class SpeechGate:
         return float(self._probabilities.window(end - 1, 1)[0]) if end else 0.0
 
     def accept(self, samples: Float32) -> Float32:
-        """Take the next samples (n,); return the probabilities of the chunks that they complete."""
+        """Take the next samples (n,); return the probabilities of the chunks that they complete.
+
+        They are those of the first hearing.
+        """
         joined = np.concatenate([self._tail, samples])
         full = len(joined) // self._chunk
         self._tail = joined[full * self._chunk :]
-        if not full:
+        chunks = joined[: full * self._chunk].reshape(full, self._chunk)
+        if self._opening is None:
+            return self._hear(chunks)
+        missing = self._opening_chunks - self._probabilities.end
+        self._opening.append(chunks[:missing])
+        new = self._hear(chunks[:missing])
+        if full < missing:
+            return new
+        self.end_opening()
+        return np.concatenate([new, self._hear(chunks[missing:])])
+
+    def end_opening(self) -> None:
+        """Hear the opening again now, as the stream ends; nothing once it is over."""
+        if self._opening is None:
+            return
+        chunks = np.concatenate(self._opening) if self._opening else None
+        self._opening = None
+        if chunks is not None:
+            self._probabilities.reset()
+            self._hear(chunks)
+
+    def _hear(self, chunks: Float32) -> Float32:
+        if not len(chunks):
             return np.zeros(0, dtype=np.float32)
-        new = self._detector(joined[: full * self._chunk].reshape(full, self._chunk))
+        new = self._detector(chunks)
         self._probabilities.push(new)
         return new
 
@@ -153,5 +194,9 @@ class SpeechGate:
     def reset(self) -> None:
         """Forget everything; the next sample has index 0."""
         self._detector.reset()
-        self._tail = self._tail[:0]
         self._probabilities.reset()
+        self._start()
+
+    def _start(self) -> None:
+        self._tail = np.zeros(0, dtype=np.float32)
+        self._opening: list[Float32] | None = [] if self._opening_chunks else None

@@ -279,6 +279,29 @@ def test_flush_needs_half_a_second(bundle, speech, seconds, count):
     assert len(run(Engine(bundle, OPEN), x, [0, n])) == count
 
 
+class Slow(Loudness):
+    """Hears nothing in its first 40 chunks."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def __call__(self, chunks: np.ndarray) -> np.ndarray:
+        at = self.heard + np.arange(len(chunks))
+        self.heard += len(chunks)
+        return np.where(at >= 40, super().__call__(chunks), np.float32(0.0))
+
+    def reset(self) -> None:
+        self.heard = 0
+
+
+@pytest.mark.parametrize("seconds", [1.5, 2.2])
+def test_speech_is_found_by_a_detector_that_has_to_get_used_to_it(bundle, speech, seconds):
+    clip = speech[16000 : 16000 + round(seconds * 16000)]
+    engine = Engine(bundle, EngineConfig(hop_s=0.4), detector=Slow())
+    (prediction,) = engine.feed(AudioBlock(clip, 0)) + engine.flush()
+    assert prediction.state is not State.NO_SPEECH
+
+
 def test_hops_are_whole_frames(bundle):
     assert Engine(bundle, EngineConfig(hop_s=0.1, gate=None)).hop_frames == 6
     assert Engine(bundle, EngineConfig(hop_s=0.4, gate=None)).hop_frames == 25

@@ -52,6 +52,50 @@ def test_reset_starts_at_zero():
     assert gate.probability == 0.0
 
 
+class Accustomed:
+    """Hears speech once it has heard eight chunks."""
+
+    chunk_length = 4
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def __call__(self, chunks: np.ndarray) -> np.ndarray:
+        at = self.heard + np.arange(len(chunks))
+        self.heard += len(chunks)
+        return (at >= 8).astype(np.float32)
+
+    def reset(self) -> None:
+        self.heard = 0
+
+
+@given(st.lists(st.integers(0, 80), max_size=10))
+def test_the_opening_is_heard_twice_however_the_stream_is_cut(cuts):
+    samples = np.zeros(80, np.float32)
+    gate = SpeechGate(Accustomed(), GateConfig(), capacity=80, opening=26)
+    first = np.concatenate(
+        [gate.accept(samples[a:b]) for a, b in itertools.pairwise([0, *sorted(cuts), 80])]
+    )
+    # Six chunks fit into the opening; the second hearing begins with what six have taught.
+    np.testing.assert_array_equal(first, [0] * 6 + [1] * 14)
+    assert [gate.share(i, i + 4) for i in range(0, 40, 4)] == [0, 0, *[1] * 8]
+    gate.reset()
+    assert gate.accept(samples[:24]).sum() == 0
+    assert gate.share(8, 24) == 1.0
+
+
+def test_a_stream_that_ends_within_its_opening_is_heard_twice_too():
+    gate = SpeechGate(Accustomed(), GateConfig(), capacity=80, opening=40)
+    gate.end_opening()
+    gate.reset()
+    gate.accept(np.zeros(21, np.float32))
+    assert gate.share(0, 21) == 0.0
+    gate.end_opening()
+    assert gate.share(0, 21) == pytest.approx(0.4)
+    gate.end_opening()
+    assert gate.share(0, 21) == pytest.approx(0.4)
+
+
 def heard(x: np.ndarray) -> float:
     gate = SpeechGate(SileroDetector(), GateConfig(), capacity=len(x))
     gate.accept(x.astype(np.float32))
@@ -84,6 +128,13 @@ def test_silero_hears_the_same_however_the_stream_is_cut(speech):
 def test_silero_hears_speech_at_any_level(speech, gain_db):
     x = speech[RATE_HZ : 4 * RATE_HZ]
     assert heard(np.clip(x * 10 ** (gain_db / 20), -1, 1)) == pytest.approx(heard(x), abs=0.15)
+
+
+def test_silero_hears_speech_through_a_telephone(speech):
+    x = speech[RATE_HZ : 4 * RATE_HZ]
+    spectrum, hz = np.fft.rfft(x), np.fft.rfftfreq(len(x), 1 / RATE_HZ)
+    spectrum[(hz < 300) | (hz > 3400)] = 0
+    assert heard(np.fft.irfft(spectrum, len(x))) == pytest.approx(heard(x), abs=0.15)
 
 
 def test_level_control_amplifies_what_is_quiet_and_nothing_else():
