@@ -67,11 +67,12 @@ class SileroDetector:
     the one before.
     """
 
+    FILE = "silero_vad.onnx"
     chunk_length = 512
     CONTEXT = 128
 
     def __init__(self) -> None:
-        self._session = open_session(models_folder() / "silero_vad.onnx")
+        self._session = open_session(models_folder() / self.FILE)
         self._level = LevelControl(self.chunk_length / 16000)
         self.reset()
 

@@ -231,10 +231,11 @@ def test_several_cards_make_a_table_and_are_not_made_twice(model, data, tmp_path
         assert cells[2] == f"{corpus['running']['ece']:.3f}"
         assert cells[3:7] == ["-"] * 4
     assert run("--no-robustness").count("of this file already") == 2
-    # A card without bad channels is not enough, nor is another file's.
+    # A card without bad channels is not enough, nor is another file's or another gate's.
     kept = folder / other.stem / "card.json"
-    kept.write_text(kept.read_text().replace(card["sha256"], "0" * 64))
-    assert run("--no-robustness").count("of this file already") == 1
+    for digest in (card["measured"]["model"], card["measured"]["detector"]):
+        kept.write_text(kept.read_text().replace(digest, "0" * 64))
+        assert run("--no-robustness").count("of this file already") == 1
     # Nor is one whose writing was cut off.
     kept.write_text(kept.read_text()[:100])
     assert run("--no-robustness").count("of this file already") == 1

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import numpy as np
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.normalizer import NormalizerState
+from ser_stream.onnx_session import models_folder
 from ser_stream.smoothing import Smoother, SmoothingConfig
 from ser_stream.types import AudioBlock, Float32, Prediction, State
-from ser_stream.vad import GateConfig
+from ser_stream.vad import GateConfig, SileroDetector
 from training.augment import Condition, apply_condition
 from training.corpora import CORPORA, Utterance
 from training.dataset import load_audio
@@ -299,8 +300,19 @@ def _replay(stretch: Stretch, smoothing: SmoothingConfig, hop_s: float) -> list[
 # The card
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+def measured(bundle: ModelBundle) -> dict[str, Any]:
+    """What a card's figures are of: SHA-256 of the model and of the speech detector, and the gate.
+
+    As plain values for JSON.
+    """
+    return {
+        "model": _file_digest(bundle.path),
+        "detector": _file_digest(models_folder() / SileroDetector.FILE),
+        "gate": asdict(GateConfig()),
+    }
+
+
+def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -335,8 +347,8 @@ def make_card(
         robustness: measure what happens on bad channels too, which takes longest.
 
     Returns:
-        Plain values for JSON: ``corpora``, ``robustness``, ``no_speech``, ``response``, and the
-        SHA-256 of the model's file.
+        Plain values for JSON: ``corpora``, ``robustness``, ``no_speech``, ``response``, and what
+        was `measured`.
 
     Raises:
         TrainingError: no corpus is there.
@@ -354,7 +366,7 @@ def make_card(
     labels = bundle.meta.labels
     card: dict[str, Any] = {
         "model": bundle.meta.name,
-        "sha256": file_digest(bundle.path),
+        "measured": measured(bundle),
         "labels": list(labels),
         "corpora": {},
         "robustness": {},

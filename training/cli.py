@@ -445,9 +445,9 @@ def card_command(
     """Write a report card: accuracy, calibration, robustness, silence, responsiveness.
 
     Several models get a folder each, named after the file, and a table side by side; a card of the
-    very same file that lies there already is kept.
+    very same file and speech gate that lies there already is kept.
     """
-    from training.card import file_digest, make_card
+    from training.card import make_card, measured
     from training.card_report import write_card, write_comparison
 
     names = [path.stem for path in models or ()]
@@ -461,7 +461,7 @@ def card_command(
         folder = output / name if several else output
         card = _kept_card(folder / "card.json") if several else {}
         if (
-            card.get("sha256") == file_digest(bundle.path)
+            card.get("measured") == measured(bundle)
             and bool(card["robustness"]) >= robustness
         ):
             typer.echo(f"{name}: {folder / 'README.md'} is of this file already")
