@@ -1,7 +1,7 @@
 """What a live view remembers: the newest minutes of predictions, and the sound under them.
 
 Both listen on the session's worker thread, where all computing belongs, and hand a view copies.
-Times are seconds of the stream.
+They outlive a stream: the next one, of another microphone perhaps, begins where a view says.
 """
 
 from __future__ import annotations
@@ -64,12 +64,17 @@ class History:
         self._rate_hz = rate_hz
         self._lock = threading.Lock()
         self._rows = RingBuffer(capacity, 6 + len(labels), dtype=np.float64)
+        self._origin_s = 0.0
+
+    def begin(self, origin_s: float) -> None:
+        """A stream begins at ``origin_s``, not before what is here."""
+        self._origin_s = origin_s
 
     def write(self, prediction: Prediction, snapshot: Snapshot) -> None:
         p = prediction
         affect = derived_affect(self.labels, p.smoothed)
         row = np.full(6 + len(self.labels), np.nan)
-        row[0] = p.end / self._rate_hz
+        row[0] = self._origin_s + p.end / self._rate_hz
         row[1] = STATES.index(p.state)
         row[2] = -1 if p.label is None else self.labels.index(p.label)
         told = (p.speech, affect.get("derived_valence"), affect.get("derived_arousal"))
@@ -109,12 +114,17 @@ class Spectrogram:
 
     def __init__(self, source_rate_hz: int, seconds: float = 60.0) -> None:
         self._extractor = LogMelExtractor(SPECTROGRAM)
-        self._resampler = StreamingResampler(source_rate_hz, SPECTROGRAM.sample_rate_hz)
         self._lock = threading.Lock()
         self._columns = RingBuffer(round(seconds / COLUMN_S), SPECTROGRAM.n_mels)
+        self.begin(source_rate_hz, 0.0)
+
+    def begin(self, source_rate_hz: int, origin_s: float) -> None:
+        """A stream of ``source_rate_hz`` begins at ``origin_s``, in whole columns."""
+        self._resampler = StreamingResampler(source_rate_hz, SPECTROGRAM.sample_rate_hz)
+        self._first_column = max(self._columns.end, round(origin_s / COLUMN_S))
         self._tail = np.zeros(0, dtype=np.float32)
-        # Absolute index of the tail's first sample, a multiple of the hop, and how many samples
-        # after a gap still lie before it.
+        # Index in the stream of the tail's first sample, a multiple of the hop, and how many
+        # samples after a gap still lie before it.
         self._start = 0
         self._skip = 0
 
@@ -131,7 +141,7 @@ class Spectrogram:
         self._tail = np.concatenate([self._tail, samples])
         columns = self._extractor(self._tail).features
         with self._lock:
-            self._pass_over(self._start // hop - self._columns.end)
+            self._pass_over(self._first_column + self._start // hop - self._columns.end)
             self._columns.push(columns)
         self._tail = self._tail[len(columns) * hop :]
         self._start += len(columns) * hop

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -321,12 +321,33 @@ def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> Profil
     return recorder
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def gui(context: typer.Context) -> None:
+    """Open the window; its options are those of ser-gui."""
+    from importlib.metadata import entry_points
+
+    # The window stands on this package, not the other way round: it is found by its name.
+    for entry in entry_points(group="console_scripts", name="ser-gui"):
+        sys.argv = ["ser-gui", *context.args]
+        entry.load()()
+        return
+    raise ConfigError("ser-gui is not installed")
+
+
 @app.command()
-def devices() -> None:
+def devices(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
     """List input devices; the default one is marked."""
     from ser_stream.microphone import list_devices
 
     found = list_devices()
+    if as_json:
+        typer.echo(json.dumps([asdict(d) for d in found]))
+        return
     if not found:
         raise DeviceError("no input device")
     for d in found:

@@ -6,7 +6,9 @@ Everything else may block.
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,14 +64,26 @@ class Device:
     is_default: bool
 
 
-def list_devices() -> list[Device]:
+# PortAudio's list of devices is frozen when it starts; starting it again ends its streams.
+_open_streams: set[int] = set()
+_starting = threading.Lock()
+
+
+def list_devices(fresh: bool = False) -> list[Device]:
     """List input devices.
+
+    Args:
+        fresh: look for devices that came and went; without effect while a microphone is open.
 
     Raises:
         DeviceError: PortAudio is missing or does not answer.
     """
     sd = portaudio()
     try:
+        if fresh:
+            with _starting:
+                if not _open_streams:
+                    _start_again(sd)
         apis = [api["name"] for api in sd.query_hostapis()]
         default = sd.default.device[0]
         if default < 0:
@@ -90,8 +104,15 @@ def list_devices() -> list[Device]:
         raise DeviceError(f"PortAudio does not answer: {error}") from error
 
 
-def find_device(wanted: str | int | None) -> Device:
+def _start_again(sd: Any) -> None:
+    sd._terminate()
+    sd._initialize()
+
+
+def find_device(wanted: str | int | Device | None) -> Device:
     """Find an input device by index, by name or part of a name, or the default one.
+
+    One that was listed before is found by its name and host API, whatever its index is now.
 
     A name that fits exactly wins over names that contain it; of several that contain it the
     first wins.
@@ -99,11 +120,16 @@ def find_device(wanted: str | int | None) -> Device:
     Raises:
         DeviceError: there is no input device, or none that fits.
     """
-    devices = list_devices()
+    devices = list_devices(fresh=isinstance(wanted, Device))
     if not devices:
         raise DeviceError("no input device; plug one in, or score files: ser-stream score PATH")
     if wanted is None:
         return next((d for d in devices if d.is_default), devices[0])
+    if isinstance(wanted, Device):
+        found = [d for d in devices if (d.name, d.host_api) == (wanted.name, wanted.host_api)]
+        if not found:
+            raise DeviceError(f"{wanted.name!r} ({wanted.host_api}) is not there any more")
+        return found[0]
     text = str(wanted).strip()
     if text.lstrip("-").isdigit():
         found = [d for d in devices if d.index == int(text)]
@@ -120,26 +146,27 @@ class Microphone:
     """Blocks of the first channel of an input device, at the device's own rate.
 
     If the device stops delivering it is looked up again by name and reopened for ``reopen_s``
-    seconds; the first block afterwards is a gap.
+    seconds; the first block afterwards is a gap. Leaving it ends an iteration in another thread.
 
     Args:
-        device: index, name or part of a name; None for the default input.
+        device: index, name or part of a name, or a listed device; None for the default input.
         sample_rate_hz: rate to ask for; None for the device's default.
         queue_s: audio that may wait before blocks are dropped (and counted).
-        reopen_s: how long to try to get a lost device back.
+        reopen_s: how long to try to get a lost device back; may be infinite.
     """
 
     def __init__(
         self,
-        device: str | int | None = None,
+        device: str | int | Device | None = None,
         sample_rate_hz: int | None = None,
         queue_s: float = 5.0,
         reopen_s: float = 10.0,
     ) -> None:
         self.device = find_device(device)
         self.sample_rate_hz = sample_rate_hz or self.device.sample_rate_hz
-        self._queue: queue.Queue[AudioBlock] = queue.Queue(max(2, round(queue_s / BLOCK_S)))
+        self._queue: queue.Queue[AudioBlock | None] = queue.Queue(max(2, round(queue_s / BLOCK_S)))
         self._reopen_s = reopen_s
+        self._left = threading.Event()
         self._stream: Any = None
         # Written by the callback alone.
         self._position = 0
@@ -172,7 +199,11 @@ class Microphone:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._left.set()
         self._close()
+        # Whoever waits for a block waits in vain.
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
 
     def __iter__(self) -> Iterator[AudioBlock]:
         timeout = FIRST_BLOCK_TIMEOUT_S
@@ -184,11 +215,17 @@ class Microphone:
                 self._reopen(heard_s)
                 timeout = FIRST_BLOCK_TIMEOUT_S
                 continue
+            if block is None or self._left.is_set():
+                return
             timeout = BLOCK_TIMEOUT_S
             heard_s = time.monotonic()
             yield block
 
     def _open(self) -> None:
+        with _starting:
+            self._open_stream()
+
+    def _open_stream(self) -> None:
         sd = portaudio()
         rate = self.sample_rate_hz
         channels = 1
@@ -208,6 +245,7 @@ class Microphone:
                 callback=self._callback,
             )
             self._stream.start()
+            _open_streams.add(id(self))
         except (sd.PortAudioError, ValueError) as error:
             self._close()
             raise DeviceError(
@@ -218,6 +256,7 @@ class Microphone:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close(ignore_errors=True)
+        _open_streams.discard(id(self))
 
     def _callback(self, indata: Float32, frames: int, when: Any, status: Any) -> None:
         if status.input_overflow:
@@ -240,17 +279,9 @@ class Microphone:
         began = time.monotonic()
         sd = portaudio()
         self._close()
-        while True:
+        while not self._left.is_set():
             try:
-                # PortAudio's list of devices is frozen when it starts.
-                sd._terminate()
-                sd._initialize()
-                wanted = self.device
-                self.device = next(
-                    d
-                    for d in list_devices()
-                    if (d.name, d.host_api) == (wanted.name, wanted.host_api)
-                )
+                self.device = find_device(self.device)
                 missed = round((time.monotonic() - heard_s) * self.sample_rate_hz)
                 self._lost += missed
                 self._position += missed
@@ -258,12 +289,12 @@ class Microphone:
                 self._gap = True
                 self._open()
                 return
-            except (DeviceError, StopIteration, sd.PortAudioError) as error:
+            except (DeviceError, sd.PortAudioError) as error:
                 if time.monotonic() - began >= self._reopen_s:
                     raise DeviceError(
                         f"{self.device.name!r} stopped delivering audio and did not come back"
                     ) from error
-                time.sleep(REOPEN_EVERY_S)
+                self._left.wait(REOPEN_EVERY_S)
 
 
 def _reason(error: Exception) -> str:

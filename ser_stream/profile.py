@@ -37,6 +37,15 @@ QUIET_DBFS = -50.0
 CLIPPED_SHARE = 1e-3
 PIECE = 8192
 
+# To read aloud: everyday words in an even mood, with most sounds of English.
+PASSAGE = (
+    "The path begins behind the old station and follows the river for a while. It passes a row of "
+    "garden sheds, a small bridge and a field where horses stand. In spring the water is high; in "
+    "autumn it moves slowly and carries leaves. After the second bend there is a bench. From there "
+    "you can see the church, the mill, and the road that leads to the next village. A bus stops at "
+    "the corner every half hour. Most people walk back the way they came."
+)
+
 
 class ProfileError(SerStreamError):
     """A profile that cannot be made, found or used."""

@@ -68,6 +68,7 @@ class Session:
         self._clock = clock
         self.heard = threading.Event()
         self._stop = threading.Event()
+        self._pause = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ser-stream", daemon=True)
         self._busy_s = 0.0
         self._device = "running"
@@ -82,6 +83,19 @@ class Session:
         self._stop.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
+
+    def pause(self) -> None:
+        """Let the source run on unheard; what it says until `resume` is lost."""
+        self._pause.set()
+
+    def resume(self) -> None:
+        """Listen again; the first block is a gap."""
+        self._pause.clear()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the source runs on unheard."""
+        return self._pause.is_set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; tell whether it came."""
@@ -117,13 +131,13 @@ class Session:
         rate_in = self.source.sample_rate_hz
         resampler = StreamingResampler(rate_in, self.engine.bundle.meta.sample_rate_hz)
         end = 0
-        bad = False
+        hole = False
         for delivered in self.source:
             if self._stop.is_set():
                 return
-            if not np.isfinite(delivered.samples).all():
+            if self.paused or not np.isfinite(delivered.samples).all():
                 # A driver's rubbish is a hole in the stream, not a reason to end it.
-                bad = True
+                hole = True
                 continue
             samples = delivered.samples
             if self._duration_s is not None:
@@ -131,8 +145,8 @@ class Session:
                 if left <= 0:
                     break
                 samples = samples[:left]
-            block = AudioBlock(samples, delivered.start, delivered.gap or bad, delivered.captured_s)
-            bad = False
+            block = AudioBlock(samples, delivered.start, delivered.gap or hole, delivered.captured_s)
+            hole = False
             end = block.end
             for tap in self._taps:
                 tap.hear(block)

@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
+from ser_stream.profile import PASSAGE
 from ser_stream.records import Timeline, confidence, said
 from ser_stream.types import Snapshot, State
 from ser_stream.vad import GateConfig
@@ -246,16 +247,6 @@ class Keys:
                 if msvcrt.getwch().lower() == "q":  # type: ignore[attr-defined]
                     self.quit.set()
                     return
-
-
-# Everyday words in an even mood, with most sounds of English.
-PASSAGE = (
-    "The path begins behind the old station and follows the river for a while. It passes a row of "
-    "garden sheds, a small bridge and a field where horses stand. In spring the water is high; in "
-    "autumn it moves slowly and carries leaves. After the second bend there is a bench. From there "
-    "you can see the church, the mill, and the road that leads to the next village. A bus stops at "
-    "the corner every half hour. Most people walk back the way they came."
-)
 
 
 class CalibrationView:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -14,12 +16,14 @@ from hypothesis import settings
 
 from ser_stream.bundle import ModelBundle
 
+# Windows of tests need no display; those that do are marked.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # A busy machine must not fail a law.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 RATE_HZ = 16000
-GROUPS = ("microphone", "corpus")
+GROUPS = ("microphone", "corpus", "display")
 SHARED = Path(os.environ.get("SER_STREAM_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -60,11 +64,33 @@ def corpora() -> Path:
     return folder
 
 
+@pytest.fixture
+def virtual_microphone() -> str:
+    """The PulseAudio sink of scripts/virtual-mic.sh; skipped where it does not run."""
+    if shutil.which("pactl") is None:
+        pytest.skip("no PulseAudio")
+    sinks = subprocess.run(
+        ["pactl", "list", "short", "sinks"], capture_output=True, text=True, check=False
+    )
+    if "ser_mic" not in sinks.stdout:
+        pytest.skip("no virtual microphone; start it: scripts/virtual-mic.sh start")
+    return "ser_mic"
+
+
+@pytest.fixture(scope="session")
+def display() -> str:
+    """An X display; the test is skipped without one."""
+    name = os.environ.get("DISPLAY")
+    if not name:
+        pytest.skip("no display; start one: Xvfb :97 &, DISPLAY=:97")
+    return name
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skipped-group",
         action="store_true",
-        help="fail if every test of a group (microphone, corpus) was skipped",
+        help="fail if every test of a group (microphone, corpus, display) was skipped",
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -217,19 +217,6 @@ def test_level():
 # Live
 
 
-@pytest.fixture
-def virtual_microphone() -> str:
-    """The PulseAudio sink of scripts/virtual-mic.sh; skipped where it does not run."""
-    if shutil.which("pactl") is None:
-        pytest.skip("no PulseAudio")
-    sinks = subprocess.run(
-        ["pactl", "list", "short", "sinks"], capture_output=True, text=True, check=False
-    )
-    if "ser_mic" not in sinks.stdout:
-        pytest.skip("no virtual microphone; start it: scripts/virtual-mic.sh start")
-    return "ser_mic"
-
-
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ser_stream.cli", *map(str, arguments)]
 
@@ -261,6 +248,56 @@ class Rows:
 
     def close(self) -> None:
         return None
+
+
+def test_a_listed_device_is_found_again_wherever_it_is_now(monkeypatch):
+    fake = FakePortAudio(["Built-in Audio", "USB Audio"])
+    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    usb = find_device("usb")
+    fake.names = ["Built-in Audio", "New", "USB Audio"]
+    assert find_device(usb).index == 2
+    fake.names = ["Built-in Audio"]
+    with pytest.raises(DeviceError, match=r"'USB Audio' \(ALSA\) is not there any more"):
+        find_device(usb)
+
+
+def test_devices_are_looked_for_anew_only_while_none_is_open(monkeypatch):
+    fake = FakePortAudio(["Built-in Audio"])
+    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    list_devices()
+    assert fake.restarts == 0
+    list_devices(fresh=True)
+    assert fake.restarts == 1
+    with Microphone():
+        list_devices(fresh=True)
+        assert fake.restarts == 1
+    list_devices(fresh=True)
+    assert fake.restarts == 2
+
+
+def test_leaving_ends_the_iteration_of_another_thread(monkeypatch):
+    fake = FakePortAudio(["Built-in Audio"])
+    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    with Microphone(reopen_s=float("inf")) as source:
+        reader = threading.Thread(target=lambda: list(source), daemon=True)
+        reader.start()
+    reader.join(5.0)
+    assert not reader.is_alive()
+
+
+def test_leaving_ends_the_search_for_a_lost_device(monkeypatch):
+    fake = FakePortAudio(["Built-in Audio"])
+    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    for name in ("FIRST_BLOCK_TIMEOUT_S", "REOPEN_EVERY_S"):
+        monkeypatch.setattr(microphone, name, 0.01)
+    with Microphone(reopen_s=float("inf")) as source:
+        fake.names = []
+        reader = threading.Thread(target=lambda: list(source), daemon=True)
+        reader.start()
+        while fake.restarts < 3:
+            assert reader.is_alive()
+    reader.join(5.0)
+    assert not reader.is_alive()
 
 
 @pytest.mark.microphone
