@@ -145,8 +145,8 @@ class Session:
                 if left <= 0:
                     break
                 samples = samples[:left]
-            block = AudioBlock(samples, delivered.start, delivered.gap or hole, delivered.captured_s)
-            hole = False
+            gap, hole = delivered.gap or hole, False
+            block = AudioBlock(samples, delivered.start, gap, delivered.captured_s)
             end = block.end
             for tap in self._taps:
                 tap.hear(block)

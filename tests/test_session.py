@@ -52,6 +52,19 @@ class Keep:
         self.closed = True
 
 
+class Heard:
+    """A tap that keeps the blocks."""
+
+    def __init__(self) -> None:
+        self.blocks: list[AudioBlock] = []
+
+    def hear(self, block: AudioBlock) -> None:
+        self.blocks.append(block)
+
+    def close(self) -> None:
+        return None
+
+
 def finish(session: Session) -> Session:
     session.start()
     assert session.wait(30)
@@ -117,6 +130,30 @@ def test_rubbish_from_a_driver_is_a_hole_and_not_the_end(bundle, speech):
     ends = [p.end for p, _ in sink.got]
     assert min(e for e in ends if e > 3 * RATE_HZ) == 3 * RATE_HZ + 1600 + bundle.window_samples
     assert all(np.isfinite(p.posterior).all() for p, _ in sink.got if p.posterior is not None)
+
+
+def test_what_is_said_in_a_pause_is_a_gap(bundle, speech):
+    class Paused(_Context):
+        sample_rate_hz = RATE_HZ
+        name = "paused"
+
+        def __iter__(self) -> Iterator[AudioBlock]:
+            yield AudioBlock(speech[: 3 * RATE_HZ], 0)
+            session.pause()
+            assert session.paused
+            yield AudioBlock(speech[3 * RATE_HZ : 5 * RATE_HZ], 3 * RATE_HZ)
+            session.resume()
+            yield AudioBlock(speech[5 * RATE_HZ : 8 * RATE_HZ], 5 * RATE_HZ)
+
+    sink, tap = Keep(), Heard()
+    session = Session(Paused(), Engine(bundle, OPEN), [sink], taps=[tap])
+    finish(session)
+    assert session.error is None
+    assert [(b.start, b.gap) for b in tap.blocks] == [(0, False), (5 * RATE_HZ, True)]
+    ends = np.array([p.end for p, _ in sink.got])
+    # None in the pause, and then none until a whole window has come after it.
+    assert ends[ends > 3 * RATE_HZ].min() == 5 * RATE_HZ + bundle.window_samples
+    assert (ends <= 3 * RATE_HZ).sum() > 5
 
 
 def test_an_error_of_the_source_ends_the_session_and_loses_nothing(bundle, speech):

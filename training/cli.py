@@ -460,10 +460,7 @@ def card_command(
         name = bundle.path.stem if several else bundle.meta.name
         folder = output / name if several else output
         card = _kept_card(folder / "card.json") if several else {}
-        if (
-            card.get("measured") == measured(bundle)
-            and bool(card["robustness"]) >= robustness
-        ):
+        if card.get("measured") == measured(bundle) and bool(card["robustness"]) >= robustness:
             typer.echo(f"{name}: {folder / 'README.md'} is of this file already")
         else:
             with Console(stderr=True).status("") as status:

@@ -1,0 +1,86 @@
+"""``ser-gui``: the meter in a window."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+# The matrices of a frame are small: threads would spin for nothing. Read when NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import typer
+
+from ser_stream.entry import run_command
+from ser_stream.errors import SerStreamError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def gui(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH...]", help="Recordings to show.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", "-d", help="Part of a microphone's name.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model file; the one used last without.")
+    ] = None,
+    start: Annotated[bool, typer.Option("--start", help="Listen at once.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Listen at once to a clip that ships with the package.")
+    ] = False,
+) -> None:
+    """What a voice sounds like while it speaks, in a window."""
+    try:
+        from PySide6.QtWidgets import QApplication
+    except ImportError as error:
+        raise SerStreamError(
+            f"the window needs PySide6 ({error}): pip install 'ser-stream[gui]'"
+        ) from error
+    from gui.window import MainWindow
+
+    application = QApplication.instance() or QApplication(sys.argv[:1])
+    assert isinstance(application, QApplication)
+    application.setApplicationName("ser-stream")
+    application.setStyle("Fusion")
+    window = MainWindow(model=model)
+    _tell_of_bugs(window.report)
+    signal.signal(signal.SIGINT, lambda *_: window.close())
+    signal.signal(signal.SIGTERM, lambda *_: window.close())
+    if paths:
+        window.open_paths(paths)
+    window.show()
+    if demo:
+        window.choices.choose_demo()
+    elif device is not None:
+        window.choices.want_device(device)
+    if start or demo:
+        window.live.start()
+    application.exec()
+
+
+def _tell_of_bugs(report: Callable[[BaseException], None]) -> None:
+    """Show what no slot has caught; the window stays."""
+
+    def told(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, where)
+        if isinstance(error, Exception):
+            report(error)
+
+    sys.excepthook = told
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

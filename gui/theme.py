@@ -1,0 +1,111 @@
+"""Colours and marks: light and dark, told apart without colour too.
+
+The class colours are Okabe & Ito's, which people with any colour vision tell apart; every class has
+a dash pattern and a letter besides, because colour alone says nothing to some people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QGuiApplication, QPalette
+
+# Okabe & Ito, "Color Universal Design", 2008, in an order that keeps neighbours apart; yellow is
+# too faint on white and black says nothing on black.
+COLOURS = ("#D55E00", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#0072B2", "#999999")
+DASHES = (
+    Qt.PenStyle.SolidLine,
+    Qt.PenStyle.DashLine,
+    Qt.PenStyle.DotLine,
+    Qt.PenStyle.DashDotLine,
+    Qt.PenStyle.DashDotDotLine,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of everything that the palette of the system does not tell."""
+
+    dark: bool
+    background: QColor
+    text: QColor
+    faint: QColor
+    grid: QColor
+    speech: QColor
+    warning: QColor
+    good: QColor
+
+
+DARK = Theme(
+    True,
+    QColor("#1b1d21"), QColor("#f0f0f0"), QColor("#9aa0a8"), QColor("#3a3e45"),
+    QColor(255, 255, 255, 22), QColor("#ff6b5e"), QColor("#4cc38a"),
+)  # fmt: skip
+LIGHT = Theme(
+    False,
+    QColor("#ffffff"), QColor("#16181c"), QColor("#5c636b"), QColor("#d5d9de"),
+    QColor(0, 0, 0, 18), QColor("#b3261e"), QColor("#1b7f4d"),
+)  # fmt: skip
+
+
+def system_theme() -> Theme:
+    """The theme that goes with the system's; by its palette where it does not tell."""
+    hints = QGuiApplication.styleHints()
+    scheme = hints.colorScheme() if hints is not None else Qt.ColorScheme.Unknown
+    if scheme == Qt.ColorScheme.Unknown:
+        window = QGuiApplication.palette().color(QPalette.ColorRole.Window)
+        return DARK if window.lightness() < 128 else LIGHT
+    return DARK if scheme == Qt.ColorScheme.Dark else LIGHT
+
+
+def palette(theme: Theme) -> QPalette:
+    """The palette of all standard widgets in ``theme``."""
+    raised = theme.background.lighter(135) if theme.dark else QColor("#f1f3f5")
+    accent = QColor("#3d8bd4" if theme.dark else "#1f6fb8")
+    roles = {
+        QPalette.ColorRole.Window: theme.background,
+        QPalette.ColorRole.WindowText: theme.text,
+        QPalette.ColorRole.Base: QColor("#2a2d33") if theme.dark else theme.background,
+        QPalette.ColorRole.AlternateBase: raised,
+        QPalette.ColorRole.Text: theme.text,
+        QPalette.ColorRole.Button: raised,
+        QPalette.ColorRole.ButtonText: theme.text,
+        QPalette.ColorRole.ToolTipBase: raised,
+        QPalette.ColorRole.ToolTipText: theme.text,
+        QPalette.ColorRole.PlaceholderText: theme.faint,
+        QPalette.ColorRole.Highlight: accent,
+        QPalette.ColorRole.HighlightedText: QColor("#ffffff"),
+        QPalette.ColorRole.Link: accent,
+        QPalette.ColorRole.BrightText: theme.warning,
+    }
+    made = QPalette()
+    for role, colour in roles.items():
+        made.setColor(role, colour)
+    for role in (
+        QPalette.ColorRole.WindowText, QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText,
+    ):  # fmt: skip
+        made.setColor(QPalette.ColorGroup.Disabled, role, theme.faint)
+    return made
+
+
+def class_colours(labels: Sequence[str]) -> list[QColor]:
+    """A colour for each class."""
+    return [QColor(COLOURS[i % len(COLOURS)]) for i in range(len(labels))]
+
+
+def class_dashes(labels: Sequence[str]) -> list[Qt.PenStyle]:
+    """A dash pattern for each class."""
+    return [DASHES[i % len(DASHES)] for i in range(len(labels))]
+
+
+def readable_on(colour: QColor) -> QColor:
+    """Black or white, whichever can be read on ``colour`` (WCAG 2.2, relative luminance)."""
+
+    def linear(value: float) -> float:
+        return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+
+    r, g, b = (linear(v) for v in (colour.redF(), colour.greenF(), colour.blueF()))
+    luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    return QColor("#000000") if luminance > 0.179 else QColor("#ffffff")

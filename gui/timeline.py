@@ -1,0 +1,146 @@
+"""The last minute on one time axis: posteriors, where speech was, and the sound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from gui.history import COLUMN_S, SPECTROGRAM, Stretch
+from gui.theme import DARK, Theme, class_colours, class_dashes
+from ser_stream.types import Float32
+from ser_stream.vad import GateConfig
+
+AXIS_WIDTH = 46
+# What is this much softer than the loudest sound in view is drawn as silence, dB.
+SPECTRUM_RANGE_DB = 70.0
+# The loudest in view counts as this loud at least, so that a quiet room's hiss stays dark.
+SPECTRUM_LEAST_DB = -10.0
+
+
+class TimelinePlot(QWidget):
+    """Beliefs over time above the log-mel spectrogram; both share the axis, whose end is now.
+
+    Args:
+        labels: classes.
+        seconds: width of the axis.
+    """
+
+    def __init__(
+        self, labels: Sequence[str], seconds: float = 60.0, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.seconds = seconds
+        self._view = pg.GraphicsView()
+        plots: Any = pg.GraphicsLayout()
+        self._view.setCentralItem(plots)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._view)
+        # Any: PlotItem gets many of its methods only when it is made.
+        self.beliefs: Any = plots.addPlot(row=0, col=0)
+        self.sound: Any = plots.addPlot(row=1, col=0)
+        plots.layout.setRowStretchFactor(0, 3)
+        plots.layout.setRowStretchFactor(1, 2)
+        for plot in (self.beliefs, self.sound):
+            plot.setMenuEnabled(False)
+            plot.hideButtons()
+            plot.setMouseEnabled(x=False, y=False)
+            plot.getAxis("left").setWidth(AXIS_WIDTH)
+        self.sound.setXLink(self.beliefs)
+        self.beliefs.setYRange(0.0, 1.0, padding=0.02)
+        self.beliefs.getAxis("bottom").setStyle(showValues=False)
+        self.beliefs.getAxis("left").setTicks([[(0.0, "0"), (0.5, "50 %"), (1.0, "100 %")]])
+        self.sound.setYRange(0, SPECTROGRAM.n_mels, padding=0)
+        self.sound.getAxis("left").setTicks([_band_ticks()])
+        self.beliefs.setXRange(-seconds, 0.0, padding=0)
+        steps = np.linspace(-seconds, 0.0, 7)
+        ticks = [(float(t), f"{t:.0f} s" if t else "now") for t in steps]
+        for plot in (self.beliefs, self.sound):
+            plot.getAxis("bottom").setTicks([ticks])
+            plot.getAxis("bottom").setStyle(hideOverlappingLabels=False)
+        plots.setContentsMargins(0, 0, 14, 0)
+        self._speech = pg.PlotCurveItem(fillLevel=0.0, pen=None, stepMode="left")
+        self.beliefs.addItem(self._speech)
+        self._image = pg.ImageItem(axisOrder="row-major")
+        self._image.setColorMap("magma")
+        self.sound.addItem(self._image)
+        self._curves: list[pg.PlotDataItem] = []
+        self._theme = DARK
+        self._legend = self.beliefs.addLegend(offset=(8, 4), colCount=8, labelTextSize="9pt")
+        self.set_labels(labels)
+        self.setAccessibleName("the last minute: belief in each class, speech, and the sound")
+
+    def set_labels(self, labels: Sequence[str]) -> None:
+        """Another model's classes."""
+        self._legend.clear()
+        for curve in self._curves:
+            self.beliefs.removeItem(curve)
+        self._curves = [
+            self.beliefs.plot(
+                pen=pg.mkPen(colour, width=2, style=dash), name=label, connect="finite"
+            )
+            for label, colour, dash in zip(
+                labels, class_colours(labels), class_dashes(labels), strict=True
+            )
+        ]
+
+        self._colour_legend()
+
+    def _colour_legend(self) -> None:
+        self._legend.setLabelTextColor(self._theme.text)
+        for _, label in self._legend.items:
+            # Its colour is taken up with the next text.
+            label.setText(label.text)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Draw in the colours of ``theme`` from now on."""
+        self._theme = theme
+        self._view.setBackground(theme.background)
+        for plot in (self.beliefs, self.sound):
+            for name in ("left", "bottom"):
+                axis = plot.getAxis(name)
+                axis.setPen(theme.grid)
+                axis.setTextPen(theme.faint)
+        self._speech.setBrush(theme.speech)
+        self._colour_legend()
+
+    def show_stretch(self, stretch: Stretch, columns: tuple[float, Float32], now_s: float) -> None:
+        """Draw ``stretch``, and (begin in s, columns) of a spectrogram, up to ``now_s``."""
+        ago_s = stretch.end_s - now_s
+        for i, curve in enumerate(self._curves):
+            curve.setData(ago_s, stretch.belief[:, i])
+        speech = np.where(stretch.speech >= GateConfig().min_share, 1.0, 0.0)
+        self._speech.setData(np.append(ago_s, 0.0), np.append(speech, 0.0))
+        begin, spectrum = columns
+        self._image.setVisible(len(spectrum) > 0)
+        if len(spectrum):
+            heard = spectrum[np.isfinite(spectrum[:, 0])]
+            loudest = max(SPECTRUM_LEAST_DB, float(heard.max()) if len(heard) else -math.inf)
+            self._image.setImage(
+                spectrum.T, autoLevels=False, levels=(loudest - SPECTRUM_RANGE_DB, loudest)
+            )
+            width_s = len(spectrum) * COLUMN_S
+            self._image.setRect(QRectF(begin - now_s, 0, width_s, SPECTROGRAM.n_mels))
+
+    @property
+    def background(self) -> QColor:
+        """Colour behind the curves."""
+        return self._theme.background
+
+
+def _band_ticks() -> list[tuple[float, str]]:
+    from ser_stream.features import hz_to_mel
+
+    low, high = (float(hz_to_mel(f)) for f in (SPECTROGRAM.f_min_hz, SPECTROGRAM.f_max_hz))
+    # A band's place is where its triangle peaks.
+    steps = (SPECTROGRAM.n_mels + 1) / (high - low)
+    return [
+        ((float(hz_to_mel(1000.0 * khz)) - low) * steps - 0.5, f"{khz:g} k") for khz in (1.0, 4.0)
+    ]
