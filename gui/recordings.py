@@ -242,6 +242,11 @@ class RecordingsPage(QWidget):
             self._settings.keep("recordings.folder", str(folder))
             self.open_paths([folder])
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that was asked for has been done and shown."""
+        return self._job is None and self._batch_job is None and not self._writing
+
     def tick(self) -> None:
         """Show what the jobs have done since the last call."""
         self._tick_recording()
@@ -515,7 +520,10 @@ class RecordingsPage(QWidget):
         self.table.scores.clear(paths[0] if len(paths) == 1 else None)
         self._batch_job = self._start(Job(self._batch.run, "recordings"))
         self.batch_progress.show_job(self._batch_job)
-        self._list.show()
+        if self._list.isHidden():
+            self._list.show()
+            height = self.splitter.height()
+            self.splitter.setSizes([3 * height // 5, 2 * height // 5])
         self._show_count()
 
     def _cancel_batch(self) -> None:
