@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QAction, QActionGroup, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -117,14 +118,14 @@ class LivePage(QWidget):
         self.record_button.setCheckable(True)
         self.audio_box = QCheckBox("with so&und")
         self.audio_box.setToolTip("Record what is heard too; nothing is recorded unless you ask")
-        self.folder_button = _button("F&older...", "Where recordings go")
+        self.options_button = _button("&Options", "How and where recordings are written")
+        self.options_button.setMenu(self._make_options())
         self.picture_button = _button("P&icture...", "Save the timeline (Ctrl+S)", "Ctrl+S")
         self._lay_out()
         self.start_button.clicked.connect(self.start)
         self.pause_button.toggled.connect(self._pause)
         self.stop_button.clicked.connect(self.stop)
         self.record_button.toggled.connect(self._record)
-        self.folder_button.clicked.connect(self._choose_folder)
         self.picture_button.clicked.connect(self._save_picture)
         choices.device_changed.connect(self._start_again)
         choices.profile_changed.connect(self._start_again)
@@ -137,7 +138,7 @@ class LivePage(QWidget):
             buttons.addWidget(button)
         buttons.addStretch(1)
         for widget in (
-            self.record_button, self.audio_box, self.folder_button, self.picture_button,
+            self.record_button, self.audio_box, self.options_button, self.picture_button,
         ):  # fmt: skip
             buttons.addWidget(widget)
         now = QGridLayout()
@@ -155,6 +156,22 @@ class LivePage(QWidget):
         whole.addLayout(now, 3)
         whole.addWidget(self.timeline, 4)
         whole.addWidget(self.figures)
+
+    def _make_options(self) -> QMenu:
+        menu = QMenu(self)
+        group = QActionGroup(menu)
+        self.format_actions: dict[str, QAction] = {}
+        for suffix, text in (("csv", "&CSV"), ("jsonl", "&JSON lines")):
+            action = menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(self._settings.text("rows", "csv") == suffix)
+            action.triggered.connect(lambda _=False, s=suffix: self._settings.keep("rows", s))
+            group.addAction(action)
+            self.format_actions[suffix] = action
+        menu.addSeparator()
+        self.folder_action = menu.addAction("&Folder...")
+        self.folder_action.triggered.connect(self._choose_folder)
+        return menu
 
     # The stream
 

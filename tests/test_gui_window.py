@@ -260,7 +260,7 @@ def test_a_bug_is_told_with_its_traceback(opened):
 def test_recording_is_begun_and_ended_while_it_runs(opened, speech, tmp_path):
     live = opened.window.live
     live.ask_for_folder = lambda now: tmp_path / "kept"
-    live.folder_button.click()
+    live.folder_action.trigger()
     source = opened.start(3.0, speech)
     opened.until(live.record_button.isEnabled)
     live.audio_box.setChecked(True)
@@ -281,11 +281,29 @@ def test_recording_is_begun_and_ended_while_it_runs(opened, speech, tmp_path):
     assert len(samples) > 3.9 * RATE_HZ
 
 
+def test_updates_are_recorded_as_json_lines_too(opened, settings, speech, tmp_path):
+    live = opened.window.live
+    live.ask_for_folder = lambda now: tmp_path
+    live.folder_action.trigger()
+    live.format_actions["jsonl"].trigger()
+    assert settings.text("rows") == "jsonl"
+    source = opened.start(3.0, speech)
+    opened.until(live.record_button.isEnabled)
+    live.record_button.click()
+    source.feed(speech[3 * RATE_HZ : 6 * RATE_HZ])
+    opened.until(lambda: opened.position_s >= 5.9)
+    live.record_button.click()
+    (path,) = tmp_path.glob("*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(rows) > 5
+    assert set(LABELS) < set(rows[0])
+
+
 def test_a_recording_that_cannot_be_written_is_told(opened, speech, tmp_path):
     live = opened.window.live
     (tmp_path / "file").write_text("no folder")
     live.ask_for_folder = lambda now: tmp_path / "file"
-    live.folder_button.click()
+    live.folder_action.trigger()
     opened.start(3.0, speech)
     opened.until(live.record_button.isEnabled)
     live.record_button.click()
