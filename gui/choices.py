@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
+from gui.forms import add_labelled
 from gui.jobs import Job
 from gui.settings import Settings
 from ser_stream.bundle import ModelBundle, default_model_path
@@ -104,10 +105,7 @@ class Choices(QWidget):
             ("Mo&del", self.model_box, 2),
             ("Profil&e", self.profile_box, 2),
         ):
-            label = QLabel(text)
-            label.setBuddy(box)
-            row.addWidget(label)
-            row.addWidget(box, stretch)
+            add_labelled(row, text, box, stretch)
             if box is self.device_box:
                 row.addWidget(self.refresh)
 

@@ -17,6 +17,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.forms import add_labelled
+
 LEAST_SPAN_S = 0.01
 
 
@@ -81,10 +83,7 @@ class SpanFields(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for text, field in (("F&rom", self.start), ("&to", self.end)):
-            label = QLabel(text)
-            label.setBuddy(field)
-            row.addWidget(label)
-            row.addWidget(field)
+            add_labelled(row, text, field)
         self.start.valueChanged.connect(self._start_edited)
         self.end.valueChanged.connect(self._end_edited)
         self.set_duration(0.0)
@@ -157,10 +156,7 @@ class CorrectionBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for text, field in (("It &is", self.label), ("b&y", self.speaker)):
-            name = QLabel(text)
-            name.setBuddy(field)
-            row.addWidget(name)
-            row.addWidget(field)
+            add_labelled(row, text, field)
             # What is dropped is the page's.
             field.setAcceptDrops(False)
         edit = self.label.lineEdit()

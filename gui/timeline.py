@@ -12,8 +12,9 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from gui.curves import BeliefCurves, colour_axes
 from gui.history import COLUMN_S, SPECTROGRAM, Stretch
-from gui.theme import DARK, Theme, class_colours, class_dashes
+from gui.theme import DARK, Theme
 from ser_stream.types import Float32
 from ser_stream.vad import GateConfig
 
@@ -56,7 +57,6 @@ class TimelinePlot(QWidget):
         self.sound.setXLink(self.beliefs)
         self.beliefs.setYRange(0.0, 1.0, padding=0.02)
         self.beliefs.getAxis("bottom").setStyle(showValues=False)
-        self.beliefs.getAxis("left").setTicks([[(0.0, "0"), (0.5, "50 %"), (1.0, "100 %")]])
         self.sound.setYRange(0, SPECTROGRAM.n_mels, padding=0)
         self.sound.getAxis("left").setTicks([_band_ticks()])
         self.beliefs.setXRange(-seconds, 0.0, padding=0)
@@ -71,51 +71,27 @@ class TimelinePlot(QWidget):
         self._image = pg.ImageItem(axisOrder="row-major")
         self._image.setColorMap("magma")
         self.sound.addItem(self._image)
-        self._curves: list[pg.PlotDataItem] = []
         self._theme = DARK
-        self._legend = self.beliefs.addLegend(offset=(8, 4), colCount=8, labelTextSize="9pt")
+        self.curves = BeliefCurves(self.beliefs, offset=(8, 4))
         self.set_labels(labels)
         self.setAccessibleName("the last minute: belief in each class, speech, and the sound")
 
     def set_labels(self, labels: Sequence[str]) -> None:
         """Another model's classes."""
-        self._legend.clear()
-        for curve in self._curves:
-            self.beliefs.removeItem(curve)
-        self._curves = [
-            self.beliefs.plot(
-                pen=pg.mkPen(colour, width=2, style=dash), name=label, connect="finite"
-            )
-            for label, colour, dash in zip(
-                labels, class_colours(labels), class_dashes(labels), strict=True
-            )
-        ]
-
-        self._colour_legend()
-
-    def _colour_legend(self) -> None:
-        self._legend.setLabelTextColor(self._theme.text)
-        for _, label in self._legend.items:
-            # Its colour is taken up with the next text.
-            label.setText(label.text)
+        self.curves.set_labels(labels, self._theme)
 
     def set_theme(self, theme: Theme) -> None:
         """Draw in the colours of ``theme`` from now on."""
         self._theme = theme
         self._view.setBackground(theme.background)
-        for plot in (self.beliefs, self.sound):
-            for name in ("left", "bottom"):
-                axis = plot.getAxis(name)
-                axis.setPen(theme.grid)
-                axis.setTextPen(theme.faint)
+        colour_axes((self.beliefs, self.sound), theme)
         self._speech.setBrush(theme.speech)
-        self._colour_legend()
+        self.curves.set_theme(theme)
 
     def show_stretch(self, stretch: Stretch, columns: tuple[float, Float32], now_s: float) -> None:
         """Draw ``stretch``, and (begin in s, columns) of a spectrogram, up to ``now_s``."""
         ago_s = stretch.end_s - now_s
-        for i, curve in enumerate(self._curves):
-            curve.setData(ago_s, stretch.belief[:, i])
+        self.curves.show(ago_s, stretch.belief)
         speech = np.where(stretch.speech >= GateConfig().min_share, 1.0, 0.0)
         self._speech.setData(np.append(ago_s, 0.0), np.append(speech, 0.0))
         begin, spectrum = columns

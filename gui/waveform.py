@@ -12,8 +12,9 @@ from PySide6.QtGui import QColor, QFocusEvent, QKeyEvent, QPainter, QPaintEvent,
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from gui.analysis import Envelope, merged
+from gui.curves import BeliefCurves, colour_axes
 from gui.history import Stretch
-from gui.theme import DARK, Theme, class_colours, class_dashes
+from gui.theme import DARK, Theme
 from gui.timeline import AXIS_WIDTH
 from ser_stream.types import Float32, Float64
 
@@ -169,7 +170,6 @@ class RecordingPlot(QWidget):
         self.beliefs.setXLink(self.sound)
         self.sound.getAxis("bottom").setStyle(showValues=False)
         self.sound.getAxis("left").setTicks([[(0.0, "sound")]])
-        self.beliefs.getAxis("left").setTicks([[(0.0, "0"), (0.5, "50 %"), (1.0, "100 %")]])
         self._speech: Float64 = np.zeros((0, 2))
         self._shades = [_Shade(), _Shade()]
         self._wave = pg.PlotCurveItem(connect="pairs", antialias=False)
@@ -187,8 +187,7 @@ class RecordingPlot(QWidget):
             plot.addItem(cursor, ignoreBounds=True)
         for item in (self._wave, self._span):
             self.sound.addItem(item)
-        self._legend = self.beliefs.addLegend(offset=(4, 1), colCount=8, labelTextSize="9pt")
-        self._curves: list[pg.PlotDataItem] = []
+        self.curves = BeliefCurves(self.beliefs, offset=(4, 1))
         self.sound.vb.sigXRangeChanged.connect(self._draw)
         self.sound.vb.sigResized.connect(self._draw)
         self.beliefs.vb.sigResized.connect(self._make_room)
@@ -214,35 +213,14 @@ class RecordingPlot(QWidget):
 
     def set_labels(self, labels: Sequence[str]) -> None:
         """Another model's classes; the beliefs are gone."""
-        self._legend.clear()
-        for curve in self._curves:
-            self.beliefs.removeItem(curve)
         self._stretch = None
-        self._curves = [
-            self.beliefs.plot(
-                pen=pg.mkPen(colour, width=2, style=dash), name=label, connect="finite"
-            )
-            for label, colour, dash in zip(
-                labels, class_colours(labels), class_dashes(labels), strict=True
-            )
-        ]
-        self._colour_legend()
-
-    def _colour_legend(self) -> None:
-        self._legend.setLabelTextColor(self._theme.text)
-        for _, label in self._legend.items:
-            # Its colour is taken up with the next text.
-            label.setText(label.text)
+        self.curves.set_labels(labels, self._theme)
 
     def set_theme(self, theme: Theme) -> None:
         """Draw in the colours of ``theme`` from now on."""
         self._theme = theme
         self._view.setBackground(theme.background)
-        for plot in (self.sound, self.beliefs):
-            for name in ("left", "bottom"):
-                axis = plot.getAxis(name)
-                axis.setPen(theme.grid)
-                axis.setTextPen(theme.faint)
+        colour_axes((self.sound, self.beliefs), theme)
         for shade in self._shades:
             shade.set_colour(theme.speech)
         self._wave.setPen(theme.faint)
@@ -256,7 +234,7 @@ class RecordingPlot(QWidget):
         for line in self._span.lines:
             line.setPen(pg.mkPen(theme.good, width=2))
             line.setHoverPen(pg.mkPen(theme.text, width=3))
-        self._colour_legend()
+        self.curves.set_theme(theme)
         self.update()
 
     @property
@@ -415,7 +393,7 @@ class RecordingPlot(QWidget):
         """Leave room for the legend above the beliefs, where there is any."""
         height = max(1.0, float(self.beliefs.vb.height()))
         seen = height >= LEGEND_PIXELS
-        self._legend.setVisible(seen)
+        self.curves.legend.setVisible(seen)
         top = height / (height - LEGEND_ROOM) if seen else 1.0
         self.beliefs.setYRange(0.0, top, padding=0.02)
 
@@ -432,7 +410,7 @@ class RecordingPlot(QWidget):
         for shade in self._shades:
             shade.show_spans(spans)
         points = min(MOST_POINTS, pixels // PIXELS_PER_POINT)
-        for i, curve in enumerate(self._curves):
+        for i, curve in enumerate(self.curves.items):
             if self._stretch is None or len(self._stretch) == 0:
                 curve.setData([], [])
             else:

@@ -228,7 +228,7 @@ def test_an_hour_stays_fluid(opened):
         worst = max(worst, time.thread_time() - began)
     assert page.plot.visible_s[1] - page.plot.visible_s[0] < 2.0
     assert worst < 0.05
-    points = [len(curve.xData) for curve in (page.plot._wave, *page.plot._curves)]
+    points = [len(curve.xData) for curve in (page.plot._wave, *page.plot.curves.items)]
     assert max(points) < 5000
 
 

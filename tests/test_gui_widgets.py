@@ -155,6 +155,6 @@ def test_the_timeline_takes_other_classes(qtbot):
     timeline = TimelinePlot(LABELS)
     qtbot.addWidget(timeline)
     timeline.set_labels(("calm", "excited"))
-    assert [label.text for _, label in timeline._legend.items] == ["calm", "excited"]
+    assert [label.text for _, label in timeline.curves.legend.items] == ["calm", "excited"]
     # And the shading.
     assert len(timeline.beliefs.listDataItems()) == 3
