@@ -40,11 +40,12 @@ def gui(
     """What a voice sounds like while it speaks, in a window."""
     try:
         from PySide6.QtWidgets import QApplication
+
+        from gui.window import MainWindow
     except ImportError as error:
         raise SerStreamError(
-            f"the window needs PySide6 ({error}): pip install 'ser-stream[gui]'"
+            f"the window needs PySide6 and pyqtgraph ({error}): pip install 'ser-stream[gui]'"
         ) from error
-    from gui.window import MainWindow
 
     application = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(application, QApplication)

@@ -683,6 +683,20 @@ def test_live_from_a_microphone_on_a_display(settings, display, virtual_micropho
     assert " 0 listening" in shown
 
 
+@pytest.mark.parametrize("missing", ["PySide6", "PySide6.QtWidgets", "pyqtgraph"])
+def test_a_missing_package_is_one_line(missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['ser-stream', 'gui'];"
+        "import ser_stream.cli; ser_stream.cli.main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the window needs PySide6 and pyqtgraph")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_wrong_option_is_one_line(settings):
     result = subprocess.run(
         command("--nonsense"), capture_output=True, text=True, check=False, timeout=60,
