@@ -46,8 +46,18 @@ def check_parity(net: nn.Module, bundle: ModelBundle, inputs: Inputs) -> float:
             x = np.ascontiguousarray(windows[i : i + batch])
             e = None if embedding is None else np.ascontiguousarray(embedding[i : i + batch])
             extra = {} if e is None else {"embedding": torch.from_numpy(e)}
+            words = None
+            if bundle.meta.words is not None:
+                # Every second window without words: sound alone must agree too.
+                tokens, lengths = (
+                    inputs.extra[n][i : i + batch] for n in ("tokens", "text_lengths")
+                )
+                lengths = np.where((i + np.arange(batch)) % 2, lengths, 0)
+                extra["tokens"] = torch.from_numpy(np.ascontiguousarray(tokens))
+                extra["text_lengths"] = torch.from_numpy(lengths)
+                words = [t[:n] for t, n in zip(tokens, lengths, strict=True)]
             want = net(torch.from_numpy(x), **extra).numpy()
-            got = bundle(x, e)
+            got = bundle(x, e, words)
             if got.shape != want.shape:
                 raise ParityError(f"batch {batch}: shape {got.shape}, PyTorch gives {want.shape}")
             difference = float(np.abs(got - want).max())

@@ -48,6 +48,7 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         normalizer_state=recipe.normalizer_state,
         profiles=recipe.train.calibrated_share > 0,
         embedding=recipe.embedding,
+        words=checkpoint.words,
         temperature=checkpoint.temperature,
         logit_bias=checkpoint.logit_bias,
         smoothing=SmoothingConfig(),
@@ -90,6 +91,11 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
         names.append("embedding")
         inputs["embedding"] = torch.from_numpy(checkpoint.examples.extra["embedding"][:2])
         shapes["embedding"] = {0: batch}
+    if checkpoint.recipe.text.tokens:
+        for name in ("tokens", "text_lengths"):
+            names.append(name)
+            inputs[name] = torch.from_numpy(checkpoint.examples.extra[name][:2])
+            shapes[name] = {0: batch}
     net = checkpoint.net.eval()
     if (fold := getattr(net, "for_inference", None)) is not None:
         # The parity gate compares with the network as it was trained, not with this one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from ser_stream.normalizer import (
 )
 from ser_stream.onnx_session import models_folder, open_session
 from ser_stream.smoothing import SmoothingConfig
+from ser_stream.text import pad
 from ser_stream.types import Float32
 
 METADATA_KEY = "ser_stream"
@@ -36,6 +37,23 @@ class TrainingData:
     corpus: str
     licence: str
     credit: str
+
+
+@dataclass(frozen=True, slots=True)
+class WordInput:
+    """The words that a model reads beside the sound; their vectors stay outside of its file.
+
+    Attributes:
+        tokens: most tokens of a window.
+        width: of a word vector.
+        vectors: name of the file of vectors that it was trained with...
+        digest: ...and its SHA-256, hexadecimal.
+    """
+
+    tokens: int
+    width: int
+    vectors: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,7 @@ class ModelMeta:
         profiles: the network was trained for the statistics of a speaker's neutral speech too.
         embedding: what the network is told of the speaker besides, one of
             `ser_stream.normalizer.EMBEDDINGS`.
+        words: what it reads beside the sound; None for a model of sound alone.
         temperature: logits are divided by it...
         logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
             validation speakers (bias-corrected temperature scaling: Alexandari, Kundaje &
@@ -82,6 +101,7 @@ class ModelMeta:
     normalizer_state: NormalizerState = NormalizerState.RUNNING
     profiles: bool = False
     embedding: str = ""
+    words: WordInput | None = None
     temperature: float = 1.0
     logit_bias: tuple[float, ...] = ()
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
@@ -133,6 +153,8 @@ class ModelMeta:
             table["logit_bias"] = tuple(float(v) for v in table["logit_bias"])
             table["normalizer"] = NormalizerConfig(**table["normalizer"])
             table["normalizer_state"] = NormalizerState(table["normalizer_state"])
+            if (words := table.get("words")) is not None:
+                table["words"] = WordInput(**words)
             table["smoothing"] = SmoothingConfig(**table["smoothing"])
             table["metrics"] = {
                 str(name): {**value, "uar": float(value["uar"]), "protocol": str(value["protocol"])}
@@ -234,14 +256,25 @@ class ModelBundle:
             meta.embedding,
         )
 
-    def __call__(self, features: Float32, embedding: Float32 | None = None) -> Float32:
+    def __call__(
+        self,
+        features: Float32,
+        embedding: Float32 | None = None,
+        words: Sequence[Float32] | None = None,
+    ) -> Float32:
         """Logits, float32 (batch, classes).
 
         Args:
             features: float32 (batch, frames, features).
             embedding: float32 (batch, embedding_width), for models that take one.
+            words: word vectors of each window, float32 (n, width), for models that read some; of
+                more than it reads the newest count. Without them it goes by the sound alone.
         """
-        values = (features,) if embedding is None else (features, embedding)
+        values: list[Any] = [features] if embedding is None else [features, embedding]
+        if (reads := self.meta.words) is not None:
+            none = np.zeros((0, reads.width), np.float32)
+            tokens, valid = pad([none] * len(features) if words is None else words, reads.tokens)
+            values += [tokens, valid.sum(axis=1, dtype=np.int64)]
         return self._session.run(None, dict(zip(self._inputs, values, strict=True)))[0]
 
     def posterior(self, logits: Float32) -> Float32:
@@ -266,7 +299,8 @@ class ModelBundle:
                     f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
                 )
             normalizer = self.make_normalizer()
-            wanted = ["features", "embedding"] if meta.embedding else ["features"]
+            wanted = ["features", *(["embedding"] if meta.embedding else [])]
+            wanted += ["tokens", "text_lengths"] if meta.words is not None else []
             if self._inputs != wanted:
                 raise ConfigError(f"the graph has inputs {self._inputs}, expected {wanted}")
             silence = np.zeros((meta.window_frames, width), dtype=np.float32)

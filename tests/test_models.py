@@ -94,6 +94,7 @@ def test_every_paper_has_a_network_of_four_classes_and_so_has_the_product():
     assert list(MODELS) == [
         "head_fusion",
         "mscnn_spu",
+        "mscnn_spu_att",
         "attention_pooling",
         "ilt_cat",
         "context_attention",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser_stream.bundle import TrainingData
+from ser_stream.bundle import TrainingData, WordInput
 from ser_stream.errors import SerStreamError
 from ser_stream.types import Float32
 from training.models import make_model
@@ -37,6 +37,7 @@ class Checkpoint:
         logit_bias: ...like this, one per class; see `ser_stream.bundle.ModelMeta`.
         training_data: corpora that were learnt from.
         metrics: results, each with its protocol.
+        words: what it reads beside the sound; None for a network of sound alone.
         examples: the network's inputs for some windows of real audio; parity is checked on them.
     """
 
@@ -49,6 +50,7 @@ class Checkpoint:
     training_data: tuple[TrainingData, ...]
     metrics: dict[str, Any]
     examples: Inputs
+    words: WordInput | None = None
 
     def save(self, path: Path) -> None:
         """Write to ``path``, replacing it in one step."""
@@ -64,6 +66,7 @@ class Checkpoint:
                 "logit_bias": list(self.logit_bias),
                 "training_data": [asdict(d) for d in self.training_data],
                 "metrics": self.metrics,
+                "words": None if self.words is None else asdict(self.words),
                 "examples": torch.from_numpy(self.examples.features),
                 "example_extra": {
                     name: torch.from_numpy(value) for name, value in self.examples.extra.items()
@@ -104,4 +107,5 @@ class Checkpoint:
                 table["examples"].numpy(),
                 {name: value.numpy() for name, value in table["example_extra"].items()},
             ),
+            WordInput(**words) if (words := table.get("words")) is not None else None,
         )

@@ -58,6 +58,9 @@ CorpusOption = Annotated[
     ),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")]
+VectorsOption = Annotated[
+    Path | None, typer.Option("--vectors", help="A GloVe text file, for recipes with words.")
+]
 CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder of cached features, not the user's own."),
@@ -132,6 +135,7 @@ def run(
         typer.Option("--folds", help=f"Instead of the protocol's: {', '.join(FOLDS)}."),
     ] = None,
     noise: NoiseOption = None,
+    vectors: VectorsOption = None,
     output: OutputOption = Path("run"),
     cache: CacheOption = None,
     device: DeviceOption = "auto",
@@ -171,6 +175,7 @@ def run(
         book, variant, protocol, changes, read_utterances(corpus), noise, output, cache, device,
         precision,
     )  # fmt: skip
+    planned = replace(planned, vectors=vectors)
     if division is not None:
         folds = replace(planned.protocol.folds, kind=division)
         planned = replace(planned, protocol=replace(planned.protocol, folds=folds))
@@ -196,6 +201,7 @@ def run(
 def reproduce(
     paper: Annotated[str, typer.Argument(help="A recipe with the tables of a paper; see list.")],
     iemocap: Annotated[Path, typer.Option("--iemocap", help="A copy of IEMOCAP.")],
+    vectors: VectorsOption = None,
     output: OutputOption = Path("reproduction"),
     cache: CacheOption = None,
     device: DeviceOption = "auto",
@@ -226,6 +232,7 @@ def reproduce(
                 book, row.variant, "paper", {**changes, "part": row.part}, utterances, None,
                 output / name, cache, device, precision,
             )  # fmt: skip
+            planned = replace(planned, vectors=vectors)
             todo += jobs_of(planned, chosen, fold)
             runs[row.variant, row.part] = planned
         except ConfigError as error:

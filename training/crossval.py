@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ser_stream.bundle import WordInput
 from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.text import WordVectors, tokenize
+from ser_stream.types import Float32
 from training.calibration import Calibration, mean_posterior
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.corpora import CREDITS, Utterance, read_corpus
@@ -53,6 +56,7 @@ class Run:
         folder: where everything goes.
         device: see `training.launch.launch`.
         precision: likewise.
+        vectors: a GloVe text file, for recipes with words.
         refit: a finished fold's folder: learn from its validation utterances too, for all epochs,
             and take its calibration.
     """
@@ -67,6 +71,7 @@ class Run:
     device: str = "auto"
     precision: str = "auto"
     refit: Path | None = None
+    vectors: Path | None = None
 
     def splits(self, seed: int) -> list[Split]:
         """All folds of ``seed``; the random kinds divide anew for each."""
@@ -90,6 +95,7 @@ class Run:
             "noises": len(self.noises),
             "precision": launch(self.device, self.precision).precision,
             "refit": None if self.refit is None else str(self.refit.resolve()),
+            "vectors": None if self.vectors is None else self.vectors.name,
         }
 
 
@@ -268,7 +274,38 @@ def load_features(
     run: Run, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> FeatureStore:
     """Compute or find the features of a run's utterances."""
-    return build_features(run.utterances, run.recipe, run.noises, run.cache, progress)
+    store = build_features(run.utterances, run.recipe, run.noises, run.cache, progress)
+    if not run.recipe.text.tokens:
+        return store
+    return replace(store, words=word_vectors(run))
+
+
+def _word_input(run: Run) -> WordInput | None:
+    text = run.recipe.text
+    if run.vectors is None or not text.tokens:
+        return None
+    digest = WordVectors.open(run.vectors, run.cache).digest
+    return WordInput(text.tokens, text.width, run.vectors.name, digest)
+
+
+def word_vectors(run: Run) -> list[Float32]:
+    """Vectors of the words of a run's transcripts, float32 (tokens, width) each.
+
+    Raises:
+        ConfigError: no vectors were named, they have another width than the recipe's, or no
+            utterance has a transcript.
+    """
+    if run.vectors is None:
+        raise ConfigError(f"{run.recipe.name} reads words: name their vectors with --vectors")
+    vectors = WordVectors.open(run.vectors, run.cache)
+    if vectors.dimension != run.recipe.text.width:
+        raise ConfigError(
+            f"{run.vectors}: {vectors.dimension} values a word, {run.recipe.name} wants "
+            f"{run.recipe.text.width} (text.width in the recipe)"
+        )
+    if not any(u.text.strip() for u in run.utterances):
+        raise ConfigError(f"{run.recipe.name} reads words, but no utterance has a transcript")
+    return [vectors.vectors(tokenize(u.text)) for u in run.utterances]
 
 
 def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> dict[str, Any]:
@@ -344,6 +381,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
         tuple(CREDITS[name] for name in used),
         {f"test {name}": value for name, value in result["test"].items()},
         examples,
+        _word_input(run),
     ).save(job.folder / CHECKPOINT)
     write_json(job.folder / RESULT, result)
     last.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,16 @@ CACHE_VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
-    """Frames of utterance u under condition v; condition 0 is the clean recording."""
+    """Frames of utterance u under condition v; condition 0 is the clean recording.
+
+    Attributes:
+        frames: per utterance and condition.
+        words: word vectors of each utterance's transcript, float32 (tokens, width); empty for
+            networks that take none.
+    """
 
     frames: list[list[Frames]]
+    words: list[Float32] = field(default_factory=list)
 
     def __getitem__(self, key: tuple[int, int]) -> Frames:
         utterance, variant = key
@@ -49,7 +56,8 @@ class FeatureStore:
 
     def subset(self, indices: Sequence[int]) -> FeatureStore:
         """The store of some of the utterances, in the order of ``indices``."""
-        return FeatureStore([self.frames[i] for i in indices])
+        words = [self.words[i] for i in indices] if self.words else []
+        return FeatureStore([self.frames[i] for i in indices], words)
 
     @property
     def variants(self) -> int:

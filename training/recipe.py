@@ -166,6 +166,23 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The words that a network is given beside the sound.
+
+    Attributes:
+        tokens: most tokens of a window or an utterance; 0 for a network without words.
+        width: of a word vector.
+    """
+
+    tokens: int = 0
+    width: int = 300
+
+    def __post_init__(self) -> None:
+        if self.tokens < 0 or self.width < 1:
+            raise ConfigError("recipe: need text.tokens >= 0 and text.width >= 1")
+
+
+@dataclass(frozen=True, slots=True)
 class Protocol:
     """How a recipe is judged.
 
@@ -252,6 +269,7 @@ class Recipe:
         normalizer: see `ser_stream.normalizer.NormalizerConfig`.
         windows: see `WindowsConfig`.
         augment: see `AugmentConfig`.
+        text: see `TextConfig`.
         train: see `TrainConfig`.
     """
 
@@ -274,6 +292,7 @@ class Recipe:
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    text: TextConfig = field(default_factory=TextConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
@@ -282,6 +301,8 @@ class Recipe:
         _one_of("normalizer_state", self.normalizer_state, tuple(NormalizerState))
         if self.stranger_factor <= 0:
             raise ConfigError(f"recipe: need stranger_factor > 0, got {self.stranger_factor}")
+        if self.text.tokens and self.train.mixup:
+            raise ConfigError("recipe: train.mixup mixes sounds, but words cannot be mixed")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the inverse of `parse_recipe`."""
@@ -384,6 +405,7 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         ("normalizer", NormalizerConfig),
         ("windows", WindowsConfig),
         ("augment", AugmentConfig),
+        ("text", TextConfig),
         ("train", TrainConfig),
     ):
         values[name] = _section(kind, values.get(name, {}), name)

@@ -14,6 +14,7 @@ from ser_stream.extractor import Extractor
 from ser_stream.features import repeat_to
 from ser_stream.frontend import make_extractor, make_normalizer
 from ser_stream.normalizer import FeatureStatistics, NormalizerState, voiced_frames
+from ser_stream.text import pad
 from ser_stream.types import Float32, Float64
 from training.corpora import Utterance
 from training.dataset import FeatureStore
@@ -65,7 +66,8 @@ class Inputs:
     Attributes:
         features: float32 (n, frames, width).
         extra: further arguments by name: ``lengths`` (n,), how many frames are the utterance's
-            own, and ``embedding`` (n, embedding_width).
+            own, ``embedding`` (n, embedding_width), and ``tokens`` (n, tokens, width) with
+            ``text_lengths`` (n,), how many of them are words.
     """
 
     features: Float32
@@ -285,6 +287,10 @@ class Presenter:
             extra["lengths"] = np.array(lengths)
         if self.recipe.embedding:
             extra["embedding"] = np.stack(embeddings)
+        if self.recipe.text.tokens:
+            words = [self.store.words[place.utterance] for place in places]
+            extra["tokens"], valid = pad(words, self.recipe.text.tokens)
+            extra["text_lengths"] = valid.sum(axis=1)
         return Inputs(np.stack(windows), extra)
 
     def _window(self, place: Place) -> tuple[Float32, int]:

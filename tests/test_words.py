@@ -1,0 +1,167 @@
+"""Words beside the sound: training, export, and a bundle that goes by sound alone without them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+from typer.testing import CliRunner  # noqa: E402
+
+import training.recipes  # noqa: E402
+from export.cli import app as export_app  # noqa: E402
+from ser_stream.bundle import ModelBundle  # noqa: E402
+from ser_stream.engine import Engine  # noqa: E402
+from ser_stream.errors import ConfigError  # noqa: E402
+from ser_stream.text import WordVectors, tokenize  # noqa: E402
+from ser_stream.types import AudioBlock  # noqa: E402
+from training.checkpoint import Checkpoint  # noqa: E402
+from training.cli import app  # noqa: E402
+from training.recipe import load_recipe, parse_recipe  # noqa: E402
+
+RATE_HZ = 16000
+WIDTH = 8
+GOOD, BAD = ("lovely", "great", "sunny"), ("awful", "broken", "lost")
+FILLERS = ("the", "day", "was", "it", "is", "so", "really", "and")
+# The voice alone tells one half of the label, the words alone the other.
+LABELS = {(True, True): "happy", (True, False): "angry",
+          (False, True): "neutral", (False, False): "sad"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker in range(8):
+        for take in range(24):
+            high, good = bool(take & 1), bool(take & 2)
+            t = np.arange(int(2.2 * RATE_HZ)) / RATE_HZ
+            f = (260.0 if high else 120.0) * rng.uniform(0.9, 1.1)
+            x = sum(np.sin(2 * np.pi * f * k * t) / k ** (0.5 if high else 2) for k in range(1, 10))
+            x = 0.05 * x + rng.normal(0, 1e-3, len(t))
+            path = folder / f"{speaker}-{take}.wav"
+            soundfile.write(path, x, RATE_HZ)
+            words = [*rng.choice(FILLERS, 4), str(rng.choice(GOOD if good else BAD))]
+            rng.shuffle(words)
+            rows.append([path.name, LABELS[high, good], f"s{speaker}", " ".join(words)])
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "emotion", "speaker", "text"])
+        writer.writerows(rows)
+    with (folder / "vectors.txt").open("w") as file:
+        for word in (*GOOD, *BAD, *FILLERS):
+            vector = rng.normal(0, 0.1, WIDTH)
+            vector[0] = (word in GOOD) - (word in BAD)
+            file.write(f"{word} {' '.join(f'{v:.4f}' for v in vector)}\n")
+    text = (Path(training.recipes.__path__[0]) / "mscnn_spu_att.toml").read_text()
+    for old, new in (
+        ("n_text = 300", f"n_text = {WIDTH}, n_filters = 16, n_hidden = 32"),
+        ("width = 300", f"width = {WIDTH}"),
+        ("tokens = 64", "tokens = 12"),
+        ("lr = 5e-4", "lr = 3e-3"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "small.toml").write_text(text)
+    return folder
+
+
+def train(corpus: Path, output: Path, variant: str = "", *more: str) -> float:
+    result = CliRunner().invoke(
+        app,
+        ["run", str(corpus / "small.toml") + variant, "--corpus",
+         f"manifest={corpus / 'manifest.csv'}", "--vectors", str(corpus / "vectors.txt"),
+         "--fold", "0", "--seed", "0", "--epochs", "30", "--device", "cpu", "-o", str(output),
+         *more],
+    )  # fmt: skip
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    told = json.loads((output / "seed0-fold0" / "result.json").read_text())
+    return told["test"]["manifest"]["uar"]
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    assert train(corpus, folder / "att") > 0.9
+    return folder / "att"
+
+
+@pytest.fixture(scope="module")
+def exported(run) -> ModelBundle:
+    path = run / "model.onnx"
+    result = CliRunner().invoke(export_app, [str(run), "-o", str(path)])
+    assert result.exit_code == 0, result.output
+    return ModelBundle.load(path)
+
+
+@pytest.fixture(scope="module")
+def heard(run) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of real audio, and what is known of the speaker in each."""
+    examples = Checkpoint.load(run / "seed0-fold0").examples
+    return examples.features, examples.extra["embedding"]
+
+
+def test_a_label_of_voice_and_words_needs_both(corpus, run, tmp_path):
+    assert train(corpus, tmp_path / "spu", "/spu") > 0.85
+    for part in ("audio", "text"):
+        assert 0.3 < train(corpus, tmp_path / part, f"/{part}") < 0.7
+
+
+def test_a_bundle_tells_its_words_and_goes_by_them(corpus, exported, run, heard):
+    words = exported.meta.words
+    assert words is not None
+    vectors = WordVectors.open(corpus / "vectors.txt", run / "cache")
+    assert (words.tokens, words.width, words.vectors) == (12, WIDTH, "vectors.txt")
+    assert words.digest == vectors.digest
+    features, embedding = (x[:2] for x in heard)
+    good, bad = (vectors.vectors(tokenize(t)) for t in ("it is so lovely", "it is so awful"))
+    posterior = exported.posterior(exported(features, embedding, [good, bad]))
+    other = exported.posterior(exported(features, embedding, [bad, good]))
+    valence = posterior[:, [exported.meta.labels.index(n) for n in ("happy", "neutral")]].sum(1)
+    opposite = other[:, [exported.meta.labels.index(n) for n in ("happy", "neutral")]].sum(1)
+    assert (valence > 0.5).tolist() == [True, False]
+    assert (opposite > 0.5).tolist() == [False, True]
+    assert np.abs(valence - opposite).min() > 0.2
+
+
+def test_more_words_than_it_reads_leave_the_newest(exported, heard):
+    one = [x[:1] for x in heard]
+    rng = np.random.default_rng(0)
+    many = rng.normal(size=(40, WIDTH)).astype(np.float32)
+    np.testing.assert_array_equal(exported(*one, words=[many]), exported(*one, words=[many[-12:]]))
+
+
+def test_without_words_it_goes_by_the_sound(exported, heard, speech):
+    none = [np.zeros((0, WIDTH), np.float32)] * len(heard[0])
+    np.testing.assert_array_equal(exported(*heard), exported(*heard, words=none))
+    predictions = Engine(exported).feed(AudioBlock(speech[: 5 * RATE_HZ], 0))
+    assert any(p.posterior is not None for p in predictions)
+
+
+def test_what_words_need_is_told(corpus, tmp_path):
+    vectors = tmp_path / "wide.txt"
+    vectors.write_text("a 1 2 3\nb 4 5 6\n")
+    with pytest.raises(ConfigError, match=r"3 values a word, .* wants 8"):
+        train(corpus, tmp_path / "a", "", "--vectors", str(vectors))
+    with pytest.raises(ConfigError, match="No such file"):
+        train(corpus, tmp_path / "b", "", "--vectors", str(tmp_path / "none.txt"))
+    command = ["run", "mscnn_spu_att", "--corpus", f"manifest={corpus / 'manifest.csv'}"]
+    result = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "c")])
+    assert "name their vectors with --vectors" in str(result.exception)
+
+
+def test_words_cannot_be_mixed_up():
+    table = load_recipe("mscnn_spu_att").as_dict()
+    table["train"]["mixup"] = 0.2
+    with pytest.raises(ConfigError, match="words cannot be mixed"):
+        parse_recipe(table)
