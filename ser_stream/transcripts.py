@@ -7,19 +7,18 @@ rather than guessed at.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import math
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise, zip_longest
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 from ser_stream.errors import SerStreamError
+from ser_stream.tables import table_rows, utf8_text
 from ser_stream.text import Word, spoken_words, words_between
 
 # Times are worth more than none.
@@ -101,7 +100,7 @@ def read_transcript(path: str | Path) -> Transcript:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise TranscriptError(f"{path}: not a transcript; known: {', '.join(SUFFIXES)}")
-    text = _decoded(path)
+    text = utf8_text(path, TranscriptError)
     if suffix == ".txt":
         return _untimed(text)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -125,7 +124,7 @@ def read_transcripts_csv(path: str | Path) -> dict[Path, Transcript]:
     path = Path(path)
     untimed: dict[Path, Transcript] = {}
     timed: defaultdict[Path, list[list[Word]]] = defaultdict(list)
-    for number, row in _rows(path):
+    for number, row in table_rows(path, _REQUIRED, TranscriptError):
         where = f"{path}, line {number}"
         if not row["path"]:
             raise TranscriptError(f"{where}: no path")
@@ -242,59 +241,6 @@ def _broken(path: Path, index: int, line: str, reason: str) -> TranscriptError:
     if len(excerpt) > _EXCERPT:
         excerpt = excerpt[:_EXCERPT] + "..."
     return TranscriptError(f"{path}, line {index + 1}: {reason}: {excerpt!r}")
-
-
-def _decoded(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise TranscriptError(f"{path}: cannot read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise TranscriptError(
-            f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
-    # UTF-16 without a byte order mark is valid UTF-8, full of these.
-    if "\0" in text:
-        raise TranscriptError(f"{path}: not UTF-8 (holds zero bytes); save it as UTF-8")
-    return text
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of every row; blank lines are passed over."""
-    reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
-    columns: list[str] = []
-    number = 1
-    try:
-        for cells in reader:
-            # A quoted cell may span lines: a row's number is that of its first.
-            start, number = number, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not columns:
-                columns = _columns(path, cells)
-            elif len(cells) > len(columns):
-                raise TranscriptError(
-                    f"{path}, line {start}: {len(cells)} cells for {len(columns)} columns; "
-                    "put quotes around a text that holds a comma"
-                )
-            else:
-                filled = zip_longest(columns, cells, fillvalue="")
-                yield start, {column: cell.strip() for column, cell in filled}
-    except csv.Error as error:
-        raise TranscriptError(f"{path}, line {number}: {error}") from error
-    if not columns:
-        raise TranscriptError(f"{path}: empty")
-
-
-def _columns(path: Path, cells: list[str]) -> list[str]:
-    columns = [cell.strip().lower() for cell in cells]
-    if missing := [column for column in _REQUIRED if column not in columns]:
-        raise TranscriptError(
-            f"{path}: no column {', '.join(missing)}; its columns: {', '.join(columns)}"
-        )
-    if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
-        raise TranscriptError(f"{path}: columns that come twice: {', '.join(twice)}")
-    return columns
 
 
 def _span(row: dict[str, str], where: str) -> tuple[float, float] | None:

@@ -8,13 +8,10 @@ those to use.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 
+from ser_stream.tables import table_rows
 from training.corpora.base import CorpusError, Utterance
 
 FILE = "manifest.csv"
@@ -34,7 +31,7 @@ def read(path: Path) -> list[Utterance]:
     file = _only_file(path) if path.is_dir() else path
     utterances: list[Utterance] = []
     first_line: dict[tuple[Path, float], int] = {}
-    for number, row in _rows(file):
+    for number, row in table_rows(file, REQUIRED, CorpusError, SYNONYMS):
         where = f"{file}, line {number}"
         utterance = _utterance(row, file.parent, where)
         key = (utterance.path.resolve(), utterance.start_s)
@@ -54,52 +51,6 @@ def _only_file(folder: Path) -> Path:
             f"manifest: {folder} holds {len(found)} files {FILE}, want one; name the file itself"
         )
     return found[0]
-
-
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of every row; blank lines are passed over."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise CorpusError(f"{file}: cannot read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{file}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] | None = None
-    number = 1
-    try:
-        for cells in lines:
-            # A quoted cell may span lines: a row's number is that of its first.
-            start, number = number, lines.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if columns is None:
-                columns = _columns(cells, file)
-            elif len(cells) > len(columns):
-                raise CorpusError(
-                    f"{file}, line {start}: {len(cells)} cells for {len(columns)} columns; "
-                    "put quotes around a cell that holds a comma"
-                )
-            else:
-                filled = zip_longest(columns, cells, fillvalue="")
-                yield start, {column: cell.strip() for column, cell in filled}
-    except csv.Error as error:
-        raise CorpusError(f"{file}, line {number}: {error}") from error
-    if columns is None:
-        raise CorpusError(f"{file}: empty")
-
-
-def _columns(cells: list[str], file: Path) -> list[str]:
-    names = [cell.strip().lower() for cell in cells]
-    # "label" is a further column where there is an "emotion".
-    columns = [n if n in SYNONYMS and SYNONYMS[n] in names else SYNONYMS.get(n, n) for n in names]
-    if missing := [c for c in REQUIRED if c not in columns]:
-        raise CorpusError(
-            f"{file}: no column {', '.join(missing)}; its columns: {', '.join(names)}"
-        )
-    if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
-        raise CorpusError(f"{file}: columns that come twice: {', '.join(twice)}")
-    return columns
 
 
 def _utterance(row: dict[str, str], folder: Path, where: str) -> Utterance:
