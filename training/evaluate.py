@@ -108,7 +108,7 @@ def hear(
         if hearing is Hearing.CALIBRATED:
             profile, order, used = _calibrate(bundle, clip, utterances, order)
             done += used
-        engine = Engine(bundle, _config(hearing, gate, profile))
+        engine = Engine(bundle, _config(bundle, hearing, gate, profile))
         for i in order:
             if hearing is not Hearing.RUNNING:
                 engine.reset()
@@ -127,9 +127,14 @@ def hear(
     return Heard(kept, truth, posterior[scored], answered[scored])
 
 
-def _config(hearing: Hearing, gate: GateConfig | None, profile: Profile | None) -> EngineConfig:
+def _config(
+    bundle: ModelBundle, hearing: Hearing, gate: GateConfig | None, profile: Profile | None
+) -> EngineConfig:
     if hearing is Hearing.CALIBRATED:
         return EngineConfig(gate=gate, profile=profile)
+    if bundle.meta.normalizer_state is NormalizerState.NONE:
+        # It knows no speaker in any state; limiting its features to deviations would deafen it.
+        return EngineConfig(gate=gate)
     state = NormalizerState.COLD if hearing is Hearing.COLD else NormalizerState.RUNNING
     return EngineConfig(gate=gate, normalizer=state)
 
