@@ -188,11 +188,6 @@ class LivePage(QWidget):
             StreamState.FAILED,
         )
 
-    @property
-    def waits(self) -> bool:
-        """Whether a start waits for the model, or for an earlier stream to end."""
-        return self._wanted
-
     def start(self) -> None:
         """Listen, as soon as the model is read and an earlier stream has ended."""
         self._wanted = True
@@ -330,6 +325,10 @@ class LivePage(QWidget):
             self.headline.show_label("starting" if waits else "stopped", text, None)
             return
         status = stream.status
+        self._tell_errors(stream, status)
+        if not self.isVisible():
+            # What goes wrong is told on every page; the rest waits until it is seen.
+            return
         self._enable(status)
         labels = stream.bundle.meta.labels
         text, detail, label = describe(
@@ -354,7 +353,6 @@ class LivePage(QWidget):
             columns = stream.spectrogram.since(now_s - self.timeline.seconds)
             self.timeline.show_stretch(stretch, columns, now_s)
         self._show_figures(status)
-        self._tell_errors(stream, status)
 
     def _enable(self, status: Status | None) -> None:
         running = status is not None and status.state not in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +100,6 @@ class MainWindow(QMainWindow):
         self.settings = settings or Settings()
         self.setWindowTitle("ser-stream")
         self.errors = ErrorDialog(self)
-        self.frames_s: list[float] | None = None
         self.choices = Choices(self.settings, self.report, self._is_listening)
         self.live = LivePage(self.choices, self.settings, self.report)
         self.calibrate = CalibratePage(self.choices, self.report, self._let_go)
@@ -142,20 +140,12 @@ class MainWindow(QMainWindow):
 
     def tick(self) -> None:
         """Let the visible page draw what is new."""
-        began = time.perf_counter()
         self.choices.tick()
-        self.live.tick() if self.tabs.currentWidget() is self.live else self._live_unseen()
+        self.live.tick()
         if self.tabs.currentWidget() is self.calibrate or self.calibrate.is_listening:
             self.calibrate.tick()
         if self.recordings is not None:
             self.recordings.tick()
-        if self.frames_s is not None:
-            self.frames_s.append(time.perf_counter() - began)
-
-    def _live_unseen(self) -> None:
-        """Nothing is drawn; a start that waits still has to come."""
-        if self.live.waits:
-            self.live.tick()
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Show recordings, as soon as the model is read."""

@@ -247,6 +247,17 @@ def test_a_source_that_fails_is_one_dialog_and_can_be_started_again(opened, spee
     assert len(opened.sources) == 2
 
 
+def test_a_source_that_fails_is_told_on_every_page(opened, speech):
+    window = opened.window
+    source = opened.start(3.0, speech)
+    window.tabs.setCurrentIndex(2)
+    source.fail(DeviceError("the cable is out"))
+    opened.until(window.errors.isVisible)
+    window.errors.close()
+    window.tabs.setCurrentIndex(0)
+    opened.until(lambda: opened.headline == "stopped")
+
+
 def test_a_bug_is_told_with_its_traceback(opened):
     try:
         {}["key"]

@@ -95,7 +95,8 @@ class Run:
             "noises": len(self.noises),
             "precision": launch(self.device, self.precision).precision,
             "refit": None if self.refit is None else str(self.refit.resolve()),
-            "vectors": None if self.vectors is None else self.vectors.name,
+            # Not for runs without words: those of before there were any go on.
+            **({} if self.vectors is None else {"vectors": self.vectors.name}),
         }
 
 
