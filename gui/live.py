@@ -34,7 +34,7 @@ from gui.timeline import TimelinePlot
 from gui.widgets import AffectPlane, ClassBars, Headline, LevelBar
 from ser_stream.errors import SerStreamError
 from ser_stream.records import confidence, said
-from ser_stream.types import State
+from ser_stream.types import Prediction, State
 
 TRAIL_S = 4.0
 # The trail is drawn from this many points at most.
@@ -94,10 +94,9 @@ class LivePage(QWidget):
         self._wanted = False
         self._goes_on = False
         self._told: Exception | None = None
-        self._shown: object = None
+        self._shown: tuple[Prediction | None, StreamState] | None = None
         self._figures_s = -math.inf
         self._cpu = (time.monotonic(), time.process_time())
-        self._updates = (time.monotonic(), 0)
         self.ask_for_picture: Callable[[Path], Path | None] = self._ask_for_picture
         self.ask_for_folder: Callable[[Path], Path | None] = self._ask_for_folder
 
@@ -183,10 +182,7 @@ class LivePage(QWidget):
     @property
     def is_listening(self) -> bool:
         """Whether a source is open or about to be."""
-        return self._stream is not None and self._stream.status.state not in (
-            StreamState.STOPPED,
-            StreamState.FAILED,
-        )
+        return self._stream is not None and self._stream.status.running
 
     def start(self) -> None:
         """Listen, as soon as the model is read and an earlier stream has ended."""
@@ -234,7 +230,6 @@ class LivePage(QWidget):
             self._history = History(bundle.meta.labels, bundle.meta.sample_rate_hz)
             self._spectrogram = Spectrogram(bundle.meta.sample_rate_hz, EMPTY_S)
         self._wanted = self._goes_on = False
-        self._updates = (time.monotonic(), 0)
         self._stream = LiveStream(
             self._choices.open_source(),
             bundle,
@@ -340,7 +335,9 @@ class LivePage(QWidget):
         listening = status.state is StreamState.LISTENING
         self.level.show_level(snapshot.level_dbfs if listening else -120.0, snapshot.position_s)
         prediction = snapshot.prediction
-        if (prediction, status.state) != self._shown:
+        # By identity: predictions hold arrays, which do not compare to one truth.
+        shown = self._shown
+        if shown is None or shown[0] is not prediction or shown[1] is not status.state:
             self._shown = (prediction, status.state)
             self.bars.show_belief(
                 None if prediction is None or not listening else prediction.smoothed
@@ -355,10 +352,7 @@ class LivePage(QWidget):
         self._show_figures(status)
 
     def _enable(self, status: Status | None) -> None:
-        running = status is not None and status.state not in (
-            StreamState.STOPPED,
-            StreamState.FAILED,
-        )
+        running = status is not None and status.running
         heard = running and status is not None and status.state is not StreamState.STARTING
         self.start_button.setEnabled(not running and not self._wanted)
         self.pause_button.setEnabled(heard)

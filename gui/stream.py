@@ -53,6 +53,11 @@ class Status:
     error: Exception | None = None
     still_s: float = 0.0
 
+    @property
+    def running(self) -> bool:
+        """Whether a source is open or about to be."""
+        return self.state not in (StreamState.STOPPED, StreamState.FAILED)
+
 
 class _Tap:
     """Hands the source's blocks to what remembers them and to what records them."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
-from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from gui.curves import BeliefCurves, colour_axes
@@ -104,11 +103,6 @@ class TimelinePlot(QWidget):
             )
             width_s = len(spectrum) * COLUMN_S
             self._image.setRect(QRectF(begin - now_s, 0, width_s, SPECTROGRAM.n_mels))
-
-    @property
-    def background(self) -> QColor:
-        """Colour behind the curves."""
-        return self._theme.background
 
 
 def _band_ticks() -> list[tuple[float, str]]:
