@@ -16,8 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ser_stream.errors import SerStreamError
-from ser_stream.text import Word
-from ser_stream.types import Float32
+from ser_stream.types import Float32, Word
 
 RATE_HZ = 16000
 

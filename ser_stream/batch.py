@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ import numpy as np
 import soundfile
 
 from ser_stream.affect import derived_affect
+from ser_stream.asr import Asr
 from ser_stream.engine import MIN_FLUSH_S, Engine
-from ser_stream.errors import AudioError
+from ser_stream.errors import AudioError, SerStreamError
+from ser_stream.listener import WordTap
 from ser_stream.resample import StreamingResampler
 from ser_stream.sources import FileSource
+from ser_stream.transcripts import Transcript, find_transcript
 from ser_stream.types import Float64, Prediction, State
 
 # Audio by its name, though libsndfile cannot read it: worth a row that says so.
@@ -34,6 +37,8 @@ class FileScore:
         state: of the whole file; None with ``error``.
         label: class of the largest mean posterior; None unless ``state`` is EMOTION.
         posterior: mean posterior over those windows, float64 (classes,); None without any.
+        transcript: where its words are from: "table", "file" beside it, "recognised", or "missing";
+            None where none were looked for.
         error: why the file could not be scored; None if it was.
     """
 
@@ -44,6 +49,7 @@ class FileScore:
     label: str | None = None
     posterior: Float64 | None = None
     error: str | None = None
+    transcript: str | None = None
 
     def row(self, labels: Sequence[str]) -> dict[str, Any]:
         """Plain values, one column per class."""
@@ -60,6 +66,7 @@ class FileScore:
                 for i, label in enumerate(labels)
             },
             **derived_affect(labels, p),
+            "transcript": self.transcript,
             "error": self.error,
         }
 
@@ -82,11 +89,62 @@ def find_audio(paths: Iterable[Path]) -> Iterator[Path]:
                 yield file
 
 
+class Transcripts:
+    """Find the words of a recording: in a table, in a file beside it, or with a recogniser.
+
+    Args:
+        table: by `Path.resolve`, see `ser_stream.transcripts.read_transcripts_csv`.
+        asr: writes down what neither has.
+    """
+
+    def __init__(
+        self, table: Mapping[Path, Transcript] | None = None, asr: Asr | None = None
+    ) -> None:
+        self._table = table or {}
+        self._asr = asr
+
+    def find(self, path: Path) -> tuple[Transcript | None, str]:
+        """The words and where they are from, see `FileScore`.
+
+        Raises:
+            TranscriptError: the file beside it cannot be read.
+            AsrError: the recogniser failed.
+            AudioError: there was nothing to recognise words in.
+        """
+        if (found := self._table.get(path.resolve())) is not None:
+            return found, "table"
+        if (found := find_transcript(path)) is not None:
+            return found, "file"
+        if self._asr is not None:
+            return recognize(path, self._asr), "recognised"
+        return None, "missing"
+
+
+def recognize(path: Path, asr: Asr) -> Transcript:
+    """Words of a whole recording with their times.
+
+    Raises:
+        AsrError: the recogniser failed.
+        AudioError: the recording cannot be read.
+    """
+    source = FileSource(path)
+    tap = WordTap(asr, source.sample_rate_hz, patient=True)
+    try:
+        for block in source:
+            tap.hear(block)
+    finally:
+        tap.close(timeout_s=None)
+    if tap.error is not None:
+        raise tap.error
+    return Transcript(tuple(tap.words()), timed=True)
+
+
 def score_file(
     path: Path,
     engine: Engine,
     on_prediction: Callable[[Prediction], None] = lambda prediction: None,
     on_progress: Callable[[float], None] = lambda share: None,
+    transcripts: Transcripts | None = None,
 ) -> FileScore:
     """Score one file from its beginning, as if nothing had been heard before.
 
@@ -95,11 +153,29 @@ def score_file(
         engine: reset first.
         on_prediction: told of every window, in order.
         on_progress: told of the share that is done, 0 to 1.
+        transcripts: where its words are; a file without any is scored by its sound alone.
 
     Returns:
-        The score; a file that breaks off keeps its ``error`` and has no score.
+        The score; a file that breaks off, or whose transcript is broken, keeps its ``error`` and
+        has no score.
     """
     engine.reset()
+    engine.word_source = origin = None
+    if transcripts is not None:
+        try:
+            engine.word_source, origin = transcripts.find(path)
+        except SerStreamError as error:
+            return FileScore(path, error=str(error).removeprefix(f"{path}: "))
+    score = _score(path, engine, on_prediction, on_progress)
+    return replace(score, transcript=origin)
+
+
+def _score(
+    path: Path,
+    engine: Engine,
+    on_prediction: Callable[[Prediction], None],
+    on_progress: Callable[[float], None],
+) -> FileScore:
     labels = engine.bundle.meta.labels
     total = np.zeros(len(labels))
     windows = seen = 0

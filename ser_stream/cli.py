@@ -28,9 +28,11 @@ from ser_stream.errors import AudioError, ConfigError, DeviceError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ser_stream.batch import Transcripts
     from ser_stream.bundle import ModelBundle
     from ser_stream.engine import Engine
     from ser_stream.profile import Profile, ProfileRecorder
+    from ser_stream.reading import WordReader
     from ser_stream.records import Timeline
     from ser_stream.session import Session, Sink
     from ser_stream.tui import MeterView
@@ -46,6 +48,8 @@ PLAIN_EVERY_S = 1.0
 STILL_S = 1.5
 # Speech that --neutral needs at least.
 NEUTRAL_S = 1.0
+# Said where a model that reads words has none.
+SOUND_ALONE = "going by the sound alone"
 # Calibration gives up after this many times the speech that it wants.
 PATIENCE = 4.0
 
@@ -88,6 +92,17 @@ RecordAudioOption = Annotated[
     Path | None,
     typer.Option("--record-audio", help="Write what is heard to a .wav or .flac file."),
 ]
+AsrOption = Annotated[
+    str | None,
+    typer.Option(
+        "--asr",
+        help="Recognise words: pocketsphinx, or the folder of a streaming model for sherpa-onnx.",
+    ),
+]
+VectorsOption = Annotated[
+    Path | None,
+    typer.Option("--vectors", help="Word vectors, for models that read words; see info."),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="Your voice's profile; see calibrate.")
 ]
@@ -106,8 +121,12 @@ class LiveOptions:
     record: Path | None
     record_audio: Path | None
     profile: str | None
+    asr: str | None
+    vectors: Path | None
 
     def __post_init__(self) -> None:
+        if self.vectors is not None and self.asr is None:
+            raise ConfigError("--vectors: name who recognises words with --asr")
         if self.duration_s is not None and not self.duration_s > 0:
             raise ConfigError(f"--duration must be positive, got {self.duration_s}")
 
@@ -132,6 +151,8 @@ def live(
     record: RecordOption = None,
     record_audio: RecordAudioOption = None,
     profile: ProfileOption = None,
+    asr: AsrOption = None,
+    vectors: VectorsOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
     ] = False,
@@ -140,7 +161,7 @@ def live(
     if context.invoked_subcommand is not None:
         return
     options = LiveOptions(
-        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile
+        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile, asr, vectors
     )
     from ser_stream.microphone import Microphone
 
@@ -161,10 +182,12 @@ def demo(
     record: RecordOption = None,
     record_audio: RecordAudioOption = None,
     profile: ProfileOption = None,
+    asr: AsrOption = None,
+    vectors: VectorsOption = None,
 ) -> None:
     """Run the meter over a clip of synthesised speech that ships with the package."""
     options = LiveOptions(
-        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile
+        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile, asr, vectors
     )
     from importlib import resources
 
@@ -172,7 +195,7 @@ def demo(
 
     path = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
     source: AudioSource = FileSource(path, block_s=0.032)
-    _run(source if fast else PacedSource(source), options)
+    _run(source if fast else PacedSource(source), options, patient=fast)
 
 
 @app.command()
@@ -199,6 +222,15 @@ def score(
             "--neutral", help="Neutral speech of the same speaker, in place of a profile."
         ),
     ] = None,
+    vectors: VectorsOption = None,
+    transcripts: Annotated[
+        Path | None,
+        typer.Option(
+            "--transcripts",
+            help="A CSV with path and text; else .vtt, .srt or .txt files beside the recordings.",
+        ),
+    ] = None,
+    asr: AsrOption = None,
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
     from ser_stream.batch import find_audio, score_file
@@ -214,7 +246,11 @@ def score(
         known = _heard(bundle, neutral).finish("neutral", _today(), NEUTRAL_S)
     else:
         known = _profile(bundle, profile)
-    engine = _engine(bundle, hop, smoothing, gate, known)
+    if vectors is None and (transcripts is not None or asr is not None):
+        raise ConfigError("--transcripts and --asr are for models that read words: name --vectors")
+    reader = _reader(bundle, vectors, listens=True)
+    words = None if reader is None else _transcripts(transcripts, asr)
+    engine = _engine(bundle, hop, smoothing, gate, known, reader)
     meta = engine.bundle.meta
     # An earlier table is only overwritten once there is something to write.
     files = list(find_audio(paths))
@@ -238,6 +274,7 @@ def score(
                     engine,
                     write_window if windows else lambda prediction: None,
                     lambda share, done=done: advance(done + share),
+                    words,
                 )
                 if result.error is not None:
                     failed += 1
@@ -247,6 +284,51 @@ def score(
                 elif result.error is not None:
                     writer.write({"path": str(path), **no_window, "error": result.error})
                 advance(done + 1)
+    finally:
+        writer.close()
+    if failed:
+        raise typer.Exit(EXIT_ERROR if failed == len(files) else EXIT_SOME_FAILED)
+
+
+@app.command()
+def transcribe(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    asr: AsrOption = "pocketsphinx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv file, not stdout.")
+    ] = None,
+) -> None:
+    """Write down what recordings say, as score --transcripts and ser-train read it."""
+    from ser_stream.asr import AsrError, PocketsphinxAsr, make_asr
+    from ser_stream.batch import find_audio, recognize
+    from ser_stream.records import RowWriter
+
+    if output is not None and output.suffix.lower() != ".csv":
+        raise ConfigError(f"{output}: name a .csv file")
+    recognizer = make_asr(asr or PocketsphinxAsr.name)
+    files = list(find_audio(paths))
+    if not files:
+        raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
+    writer = RowWriter.open(output) if output else RowWriter(sys.stdout, False)
+    failed = 0
+    try:
+        with _progress(len(files)) as advance:
+            for done, path in enumerate(files, 1):
+                try:
+                    found = recognize(path, recognizer).words
+                except (AudioError, AsrError) as error:
+                    failed += 1
+                    typer.echo(f"error: {error}", err=True)
+                    continue
+                finally:
+                    advance(done)
+                where = {"path": str(path.resolve())}
+                for word in found:
+                    start_s, end_s = round(word.start_s, 3), round(word.end_s, 3)
+                    writer.write({**where, "text": word.text, "start_s": start_s, "end_s": end_s})
+                if not found:
+                    # Nothing was understood, which is not the same as never having listened.
+                    writer.write({**where, "text": "", "start_s": None, "end_s": None})
     finally:
         writer.close()
     if failed:
@@ -389,6 +471,11 @@ def info(
         + (", level taken out" if m.normalizer.level else "")
         + (f"; embedding {m.embedding}" if m.embedding else "")
     )
+    if m.words is not None:
+        typer.echo(
+            f"words        {m.words.tokens} tokens a window, vectors {m.words.vectors} "
+            f"({m.words.width} values, SHA-256 {m.words.digest[:12]}...)"
+        )
     typer.echo(f"profiles     {'yes, see calibrate' if m.profiles else 'not trained for them'}")
     s = m.smoothing
     typer.echo(
@@ -420,7 +507,7 @@ def doctor() -> None:
     show("python", f"{platform.python_version()} on {platform.platform()}")
     for package in (
         "numpy", "soxr", "soundfile", "sounddevice", "rich", "typer",
-        "onnxruntime", "onnxruntime-gpu",
+        "onnxruntime", "onnxruntime-gpu", "pocketsphinx", "sherpa-onnx",
     ):  # fmt: skip
         with contextlib.suppress(metadata.PackageNotFoundError):
             show(package, metadata.version(package))
@@ -467,6 +554,17 @@ def _profile(bundle: ModelBundle, name: str | None) -> Profile | None:
     return None if name is None else load_profile(name, bundle)
 
 
+def _transcripts(table: Path | None, asr: str | None) -> Transcripts:
+    from ser_stream.asr import make_asr
+    from ser_stream.batch import Transcripts
+    from ser_stream.transcripts import read_transcripts_csv
+
+    return Transcripts(
+        None if table is None else read_transcripts_csv(table),
+        None if asr is None else make_asr(asr),
+    )
+
+
 def _heard(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:
     """Listen to recordings."""
     from ser_stream.batch import find_audio
@@ -494,6 +592,7 @@ def _engine(
     smoothing_s: float | None,
     gate: bool,
     profile: Profile | None = None,
+    reader: WordReader | None = None,
 ) -> Engine:
     from ser_stream.engine import Engine, EngineConfig
     from ser_stream.vad import GateConfig
@@ -509,7 +608,21 @@ def _engine(
             gate=GateConfig() if gate else None,
             profile=profile,
         ),
+        reader=reader,
     )
+
+
+def _reader(bundle: ModelBundle, vectors: Path | None, listens: bool) -> WordReader | None:
+    """Vectors for a model that reads words; a note where it has to do without."""
+    from ser_stream.reading import open_reader
+
+    reads = bundle.meta.words
+    if reads is not None and vectors is None:
+        missing = f"--vectors {reads.vectors}" if listens else "--asr and --vectors"
+        typer.echo(
+            f"note: {bundle.meta.name} reads words too, see {missing}; {SOUND_ALONE}", err=True
+        )
+    return open_reader(bundle, vectors)
 
 
 @contextlib.contextmanager
@@ -533,7 +646,8 @@ class _View(StrEnum):
     JSONL = "jsonl"
 
 
-def _run(source: AudioSource, options: LiveOptions) -> None:
+def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> None:
+    """Run the meter; a ``patient`` recogniser is waited for."""
     from rich.console import Console
 
     from ser_stream.recorder import AudioRecorder
@@ -542,7 +656,8 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
 
     bundle = _bundle(options.model)
     known = _profile(bundle, options.profile)
-    engine = _engine(bundle, options.hop_s, options.smoothing_s, options.gate, known)
+    reader = _reader(bundle, options.vectors, options.asr is not None)
+    engine = _engine(bundle, options.hop_s, options.smoothing_s, options.gate, known, reader)
     meta = engine.bundle.meta
     timeline = Timeline(meta.sample_rate_hz)
     sinks: list[Sink] = [timeline]
@@ -560,7 +675,12 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
         view = _View.PLAIN
     path = options.record_audio
     taps = [] if path is None else [AudioRecorder(path, source.sample_rate_hz)]
-    session = Session(source, engine, sinks, options.duration_s, taps=taps)
+    words = None
+    if options.asr is not None:
+        from ser_stream.listener import open_listener
+
+        words = open_listener(options.asr, source.sample_rate_hz, patient)
+    session = Session(source, engine, sinks, options.duration_s, taps=taps, words=words)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     session.start()
     try:
@@ -574,6 +694,8 @@ def _run(source: AudioSource, options: LiveOptions) -> None:
 
     for line in summary_lines(timeline, session.snapshot.position_s):
         typer.echo(line, err=options.jsonl)
+    if words is not None and words.error is not None:
+        typer.echo(f"{words.error}; {SOUND_ALONE}", err=True)
     if session.error is not None:
         raise session.error
 

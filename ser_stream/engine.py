@@ -12,16 +12,34 @@ from ser_stream.errors import AudioError, ConfigError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, check_profiles
+from ser_stream.reading import WordReader, WordSource
 from ser_stream.smoothing import Smoother, SmoothingConfig
-from ser_stream.types import AudioBlock, Float32, Prediction, State
+from ser_stream.types import AudioBlock, Float32, Prediction, State, Word
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
 
 # Blocks are taken in pieces of this size, so that memory does not grow with the block.
 MAX_PIECE = 8192
 # The least audio that `Engine.flush` makes a prediction from.
 MIN_FLUSH_S = 0.5
-# What the network is given: the window's features, and the speaker's embedding if it takes one.
-Window = tuple[Float32, Float32 | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the network is given: features, the speaker's embedding and vectors of the words."""
+
+    features: Float32
+    embedding: Float32 | None
+    words: Float32 | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a window lies after the stream's base, its share of speech, and its words."""
+
+    start: int
+    end: int
+    speech: float | None
+    words: tuple[Word, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,11 @@ class Engine:
         bundle: the model; shared between engines.
         config: settings of this stream.
         detector: speech detector for the gate; Silero VAD unless given.
+        reader: vectors of words, for models that read some; without it they go by the sound alone.
+
+    Attributes:
+        word_source: knows the stream's words; set it before the stream begins. A window has the
+            words that are known when it is full: one that comes later changes nothing said before.
     """
 
     def __init__(
@@ -68,6 +91,7 @@ class Engine:
         bundle: ModelBundle,
         config: EngineConfig | None = None,
         detector: SpeechDetector | None = None,
+        reader: WordReader | None = None,
     ) -> None:
         config = EngineConfig() if config is None else config
         meta = bundle.meta
@@ -75,6 +99,8 @@ class Engine:
             check_profiles(bundle)
         self.bundle = bundle
         self.profile = config.profile
+        self.word_source: WordSource | None = None
+        self._reader = reader
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
         self._hop_length = bundle.extractor.hop_length
         self._frame_length = bundle.extractor.frame_length
@@ -167,14 +193,12 @@ class Engine:
                 end = (ready - 1) * self._hop_length + self._frame_length
                 if self._gate is not None:
                     self._gate.end_opening()
-                share = self._share(0, end)
+                span = self._span(0, end)
                 window = None
-                if self._speaks(share):
-                    window = (
-                        self._front_end.repeated_window(self._frames),
-                        self._embedding(ready - 1),
-                    )
-                predictions = self._conclude([(0, end, share)], [window])
+                if self._speaks(span):
+                    features = self._front_end.repeated_window(self._frames)
+                    window = self._window(features, ready - 1, span)
+                predictions = self._conclude([span], [window])
         self._position = None
         return predictions
 
@@ -193,50 +217,63 @@ class Engine:
         self._smoother.reset()
 
     def _predict_ready(self) -> list[Prediction]:
-        spans: list[tuple[int, int, float | None]] = []
+        spans: list[Span] = []
         windows: list[Window | None] = []
         while self._front_end.frames_ready >= self._next_frame + self._frames:
             first = self._next_frame
             start = first * self._hop_length
-            end = start + self.bundle.window_samples
-            share = self._share(start, end)
-            spans.append((start, end, share))
+            span = self._span(start, start + self.bundle.window_samples)
             window = None
-            if self._speaks(share):
-                window = (
-                    self._front_end.window(first, self._frames),
-                    self._embedding(first + self._frames - 1),
-                )
+            if self._speaks(span):
+                features = self._front_end.window(first, self._frames)
+                window = self._window(features, first + self._frames - 1, span)
+            spans.append(span)
             windows.append(window)
             self._next_frame += self.hop_frames
         return self._conclude(spans, windows)
 
-    def _embedding(self, frame: int) -> Float32 | None:
-        return self._front_end.embedding(frame) if self.bundle.meta.embedding else None
+    def _span(self, start: int, end: int) -> Span:
+        share = None if self._gate is None else self._gate.share(start, end)
+        words = None
+        if self.word_source is not None:
+            rate = self.bundle.meta.sample_rate_hz
+            at, to = self._base + start, self._base + end
+            words = tuple(self.word_source.words_between(at / rate, to / rate))
+        return Span(start, end, share, words)
 
-    def _share(self, start: int, end: int) -> float | None:
-        return None if self._gate is None else self._gate.share(start, end)
-
-    def _speaks(self, share: float | None) -> bool:
+    def _speaks(self, span: Span) -> bool:
+        share = span.speech
         return self._gate is None or share is None or share >= self._gate.config.min_share
 
-    def _conclude(
-        self, spans: list[tuple[int, int, float | None]], windows: list[Window | None]
-    ) -> list[Prediction]:
+    def _window(self, features: Float32, frame: int, span: Span) -> Window:
+        """What the network is given for ``span``, whose last frame is ``frame``."""
+        embedding = self._front_end.embedding(frame) if self.bundle.meta.embedding else None
+        words = None
+        if self._reader is not None:
+            words = self._reader.vectors(span.words or ())
+        return Window(features, embedding, words)
+
+    def _conclude(self, spans: list[Span], windows: list[Window | None]) -> list[Prediction]:
         asked = [w for w in windows if w is not None]
         answers: Iterator[tuple[Float32, Float32]] = iter(())
         if asked:
-            embeddings = [e for _, e in asked if e is not None]
+            embeddings = [w.embedding for w in asked if w.embedding is not None]
+            words = [w.words for w in asked if w.words is not None]
             logits = self.bundle(
-                np.stack([w for w, _ in asked]), np.stack(embeddings) if embeddings else None
+                np.stack([w.features for w in asked]),
+                np.stack(embeddings) if embeddings else None,
+                words or None,
             )
             answers = zip(logits, self.bundle.posterior(logits), strict=True)
         predictions = []
-        for (start, end, share), window in zip(spans, windows, strict=True):
-            at, to = self._base + start, self._base + end
+        for span, window in zip(spans, windows, strict=True):
+            at, to = self._base + span.start, self._base + span.end
+            texts = None if span.words is None else tuple(word.text for word in span.words)
             if window is None:
                 self._smoother.pause(self.hop_s)
-                predictions.append(Prediction(at, to, State.NO_SPEECH, speech=share))
+                predictions.append(
+                    Prediction(at, to, State.NO_SPEECH, speech=span.speech, words=texts)
+                )
                 continue
             answer, posterior = next(answers)
             smoothed, index = self._smoother.update(posterior, self.hop_s)
@@ -249,7 +286,8 @@ class Engine:
                     answer,
                     posterior,
                     smoothed,
-                    share,
+                    span.speech,
+                    texts,
                 )
             )
         return predictions

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ser_stream.asr import RATE_HZ, Asr, AsrError
+from ser_stream.asr import RATE_HZ, Asr, AsrError, make_asr
 from ser_stream.resample import StreamingResampler
-from ser_stream.text import Word, words_between
-from ser_stream.types import AudioBlock, Float32
+from ser_stream.text import words_between
+from ser_stream.types import AudioBlock, Float32, Word
 
 # Overloads that follow each other within this long belong together.
 OVERLOAD_SPAN_S = 60.0
@@ -82,8 +82,8 @@ class WordTap:
             while self._patient and self._behind and not self._over:
                 self._changed.wait()
 
-    def close(self, timeout_s: float = 2.0) -> None:
-        """Recognise what still waits, for ``timeout_s`` at most."""
+    def close(self, timeout_s: float | None = 2.0) -> None:
+        """Recognise what still waits, for ``timeout_s`` at most; None waits for all of it."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -207,3 +207,17 @@ class WordTap:
             self._settled += new[:more]
             self._open = new[more:]
         self._taken = settled
+
+
+def open_listener(asr: str, sample_rate_hz: int, patient: bool = False) -> WordTap:
+    """Let the recogniser ``asr`` (see `ser_stream.asr.make_asr`) listen to a session.
+
+    Args:
+        asr: "pocketsphinx", or the folder of a streaming transducer.
+        sample_rate_hz: of the session's source.
+        patient: see `WordTap`.
+
+    Raises:
+        AsrError: it does not load.
+    """
+    return WordTap(make_asr(asr), sample_rate_hz, patient=patient)

@@ -40,7 +40,8 @@ def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) 
     for prefix, values in (("", prediction.posterior), ("smoothed_", prediction.smoothed)):
         for i, label in enumerate(labels):
             row[prefix + label] = None if values is None else _rounded(values[i])
-    return row | derived_affect(labels, prediction.smoothed)
+    words = None if prediction.words is None else " ".join(prediction.words)
+    return row | derived_affect(labels, prediction.smoothed) | {"words": words}
 
 
 def live_row(

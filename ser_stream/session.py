@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +13,13 @@ import numpy as np
 
 from ser_stream.engine import Engine
 from ser_stream.errors import SerStreamError
+from ser_stream.listener import WordTap
 from ser_stream.microphone import level_dbfs
 from ser_stream.resample import StreamingResampler
-from ser_stream.types import AudioBlock, AudioSource, Health, Prediction, Snapshot
+from ser_stream.types import AudioBlock, AudioSource, Health, Prediction, Snapshot, Word
+
+# Words that a snapshot holds: those of the longest timeline that a view shows.
+WORDS_S = 60.0
 
 
 class Sink(Protocol):
@@ -47,6 +52,7 @@ class Session:
         duration_s: stop after this much audio; None runs until the source ends.
         clock: monotonic seconds, the clock of ``AudioBlock.captured_s``.
         taps: hear the blocks at the source's own rate before the engine does, closed at the end.
+        words: a tap that also recognises words; the engine and the snapshots have them from it.
     """
 
     def __init__(
@@ -57,13 +63,16 @@ class Session:
         duration_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         taps: Sequence[Tap] = (),
+        words: WordTap | None = None,
     ) -> None:
         self.source = source
         self.engine = engine
+        self.engine.word_source = words
         self.snapshot = Snapshot()
         self.error: Exception | None = None
         self._sinks = sinks
-        self._taps = taps
+        self._words = words
+        self._taps = taps if words is None else (*taps, words)
         self._duration_s = duration_s
         self._clock = clock
         self.heard = threading.Event()
@@ -117,7 +126,8 @@ class Session:
                     self._fail(error)
             old = self.snapshot
             health = self._health(old.position_s, old.health.latency_s)
-            self.snapshot = replace(old, health=health, finished=True)
+            words = self._recent_words(old.position_s)
+            self.snapshot = replace(old, words=words, health=health, finished=True)
 
     def _fail(self, error: Exception) -> None:
         self._device = str(error)
@@ -180,6 +190,7 @@ class Session:
             position_s=position_s,
             warm_up_s=warm_up_s,
             speech_now=self.engine.speech_probability,
+            words=self._recent_words(position_s),
             health=self._health(position_s, latency_s),
         )
         for prediction in predictions:
@@ -197,4 +208,17 @@ class Session:
             real_time_factor=self._busy_s / position_s if position_s > 0 else 0.0,
             latency_s=latency_s,
             device=self._device,
+            recognizer=self._recognizer(),
+            recognizer_lag_s=0.0 if self._words is None else self._words.lag_s,
         )
+
+    def _recognizer(self) -> str | None:
+        if self._words is None:
+            return None
+        return "running" if self._words.error is None else str(self._words.error)
+
+    def _recent_words(self, position_s: float) -> tuple[Word, ...]:
+        if self._words is None:
+            return ()
+        # A word that is about to end may last beyond the newest sample.
+        return tuple(self._words.words_between(position_s - WORDS_S, math.inf))

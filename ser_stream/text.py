@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
-from ser_stream.types import Float32
+from ser_stream.types import Float32, Word
 
 UNKNOWN = "<unk>"
 
@@ -83,21 +83,6 @@ _COMPRESSED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 class WordVectorsError(ConfigError):
     """A file of word vectors that cannot be read, or a cache of it that cannot be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A spoken word as it is written.
-
-    Attributes:
-        text: one word, `tokenize` may make several tokens of it.
-        start_s: where it begins in the stream.
-        end_s: where it ends.
-    """
-
-    text: str
-    start_s: float
-    end_s: float
 
 
 def words_between(words: Iterable[Word], start_s: float, end_s: float) -> list[Word]:

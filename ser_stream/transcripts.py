@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ser_stream.errors import SerStreamError
 from ser_stream.tables import table_rows, utf8_text
-from ser_stream.text import Word, spoken_words, words_between
+from ser_stream.text import spoken_words, words_between
+from ser_stream.types import Word
 
 # Times are worth more than none.
 SUFFIXES = (".vtt", ".srt", ".txt")
@@ -64,7 +65,7 @@ class Transcript:
         """All words, with spaces between them."""
         return " ".join(word.text for word in self.words)
 
-    def between(self, start_s: float, end_s: float) -> list[Word]:
+    def words_between(self, start_s: float, end_s: float) -> list[Word]:
         """Words of the window [start_s, end_s): by their middle, or all where none has times."""
         return words_between(self.words, start_s, end_s) if self.timed else list(self.words)
 

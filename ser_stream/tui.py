@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
@@ -23,6 +24,9 @@ from ser_stream.vad import GateConfig
 MIN_WIDTH, MAX_WIDTH = 40, 200
 STRIP_S = 60
 LEVEL_RANGE_DB = 60.0
+# Words that are behind by this much are said to be late.
+LATE_S = 2.0
+PLAIN_WORDS = 40
 
 # Hue and letter both tell a class, so that neither is needed alone.
 PALETTE = {
@@ -57,7 +61,10 @@ class MeterView:
 
 
 class Meter:
-    """Lay out a `MeterView` for any width from 40 to 200 columns, ten lines and one per class."""
+    """Lay out a `MeterView` for any width from 40 to 200 columns.
+
+    Ten lines and one per class, and one more where somebody listens for words.
+    """
 
     def __init__(self, view: MeterView) -> None:
         self.view = view
@@ -108,6 +115,8 @@ class Meter:
         cells = [view.strip[-(-(c + 1) * n // columns) - 1] for c in range(columns)]
         yield [Segment(f"last {STRIP_S} s".ljust(name)), *_strip(cells, styles)]
         health = snapshot.health
+        if health.recognizer is not None:
+            yield [Segment("words".ljust(name)), *_words(snapshot, width - name)]
         latency = "--" if health.latency_s is None else f"{1000 * health.latency_s:.0f} ms"
         text = (
             f"latency {latency}, lost {health.lost_samples} samples, "
@@ -168,6 +177,35 @@ def _strip(cells: Sequence[str | None], styles: dict[str, Style]) -> Iterator[Se
             yield Segment("." * n, DIM)
 
 
+def _words(snapshot: Snapshot, width: int) -> list[Segment]:
+    """The newest words that fit, or why there are no more."""
+    trouble = _trouble(snapshot)
+    if trouble is not None:
+        return [Segment(trouble[:width], Style(color="red"))]
+    return [Segment(_newest(snapshot, width))]
+
+
+def _newest(snapshot: Snapshot, width: int) -> str:
+    """The newest words, as many as ``width`` cells hold."""
+    text = ""
+    for word in reversed(snapshot.words):
+        longer = f"{word.text} {text}".rstrip()
+        if cell_len(longer) > width:
+            break
+        text = longer
+    return text
+
+
+def _trouble(snapshot: Snapshot) -> str | None:
+    """Why no words come, or why they come late."""
+    health = snapshot.health
+    if health.recognizer not in (None, "running"):
+        return f"by sound alone: {health.recognizer}"
+    if health.recognizer_lag_s >= LATE_S:
+        return f"words come {health.recognizer_lag_s:.0f} s late"
+    return None
+
+
 def plain_line(view: MeterView) -> str:
     """One line of text for where there is no terminal, or no colour is wanted."""
     snapshot = view.snapshot
@@ -184,8 +222,15 @@ def plain_line(view: MeterView) -> str:
     )
     return (
         f"{snapshot.position_s:8.1f} s  {snapshot.level_dbfs:4.0f} dBFS  "
-        f"{said(prediction):<11} {number:4}  {bars}"
+        f"{said(prediction):<11} {number:4}  {bars}{_plain_words(snapshot)}"
     ).rstrip()
+
+
+def _plain_words(snapshot: Snapshot) -> str:
+    if snapshot.health.recognizer is None:
+        return ""
+    trouble = _trouble(snapshot)
+    return f"  ({trouble})" if trouble else f"  {_newest(snapshot, PLAIN_WORDS)!r}"
 
 
 def summary_lines(timeline: Timeline, position_s: float) -> list[str]:

@@ -70,6 +70,21 @@ class AudioSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A spoken word as it is written.
+
+    Attributes:
+        text: one word; `ser_stream.text.tokenize` may make several tokens of it.
+        start_s: where it begins in the stream.
+        end_s: where it ends.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What one window of the stream sounds like.
 
@@ -82,6 +97,7 @@ class Prediction:
         posterior: softmax of the calibrated logits, float32 (classes,); None with ``logits``.
         smoothed: belief after this window, see `ser_stream.smoothing`; None with ``logits``.
         speech: share of the window that the speech gate calls speech; None without a gate.
+        words: texts of the window's words; None where nobody listens for words.
     """
 
     start: int
@@ -92,6 +108,7 @@ class Prediction:
     posterior: Float32 | None = None
     smoothed: Float32 | None = None
     speech: float | None = None
+    words: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +122,8 @@ class Health:
         real_time_factor: compute time divided by audio time, since the start.
         latency_s: from the capture of a window's last sample to its prediction; None for files.
         device: "running", "stopped", or what went wrong.
+        recognizer: of words, like ``device``; None where none listens.
+        recognizer_lag_s: sound that was heard and is not yet recognised.
     """
 
     overflows: int = 0
@@ -113,6 +132,8 @@ class Health:
     real_time_factor: float = 0.0
     latency_s: float | None = None
     device: str = "stopped"
+    recognizer: str | None = None
+    recognizer_lag_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +146,8 @@ class Snapshot:
         position_s: stream time of the newest sample.
         warm_up_s: audio still missing until the first full window.
         speech_now: speech probability of the newest 32 ms; None without a gate.
+        words: the recogniser's words of the last minute, of which the newest may still change;
+            their times are seconds of the stream, as ``position_s`` is.
         health: see `Health`.
         finished: the source has ended and nothing more will come.
     """
@@ -134,5 +157,6 @@ class Snapshot:
     position_s: float = 0.0
     warm_up_s: float = 0.0
     speech_now: float | None = None
+    words: tuple[Word, ...] = ()
     health: Health = field(default_factory=Health)
     finished: bool = False

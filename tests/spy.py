@@ -17,6 +17,11 @@ class Spy:
     def __getattr__(self, name: str) -> object:
         return getattr(self._bundle, name)
 
-    def __call__(self, features: np.ndarray, embedding: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        features: np.ndarray,
+        embedding: np.ndarray | None = None,
+        words: list[np.ndarray] | None = None,
+    ) -> np.ndarray:
         self.windows.extend(features.copy())
-        return self._bundle(features, embedding)
+        return self._bundle(features, embedding, words)

@@ -20,8 +20,7 @@ from ser_stream.asr import AsrError, PocketsphinxAsr, SherpaAsr, make_asr, words
 from ser_stream.engine import Engine
 from ser_stream.listener import WordTap
 from ser_stream.session import Session
-from ser_stream.text import Word
-from ser_stream.types import AudioBlock
+from ser_stream.types import AudioBlock, Word
 
 RATE_HZ = 16000
 WORD = 1600

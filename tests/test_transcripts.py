@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_stream.errors import SerStreamError
-from ser_stream.text import Word, spoken_words
+from ser_stream.text import spoken_words
 from ser_stream.transcripts import (
     Transcript,
     TranscriptError,
@@ -19,6 +19,7 @@ from ser_stream.transcripts import (
     read_transcript,
     read_transcripts_csv,
 )
+from ser_stream.types import Word
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -142,12 +143,12 @@ def test_a_text_has_no_times(tmp_path):
     assert transcript.words == tuple(Word(w, 0.0, math.inf) for w in ("Well,", "I", "see."))
     assert not transcript.timed
     assert transcript.text == "Well, I see."
-    assert transcript.between(5.0, 6.0) == list(transcript.words)
+    assert transcript.words_between(5.0, 6.0) == list(transcript.words)
 
 
 def test_words_of_a_window(tmp_path):
     transcript = read(tmp_path, "a.srt", "00:00:00,000 --> 00:00:04,000\na b c d\n")
-    assert [w.text for w in transcript.between(1.0, 3.0)] == ["b", "c"]
+    assert [w.text for w in transcript.words_between(1.0, 3.0)] == ["b", "c"]
 
 
 CUE = "1\r\n00:00:01,000 --> 00:00:02,000\r\n"

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from ser_stream.tui import Meter, MeterView, plain_line
-from ser_stream.types import Health, Prediction, Snapshot, State
+from ser_stream.types import Health, Prediction, Snapshot, State, Word
 
 LABELS = ("angry", "happy", "neutral", "sad")
 
@@ -61,6 +61,38 @@ def test_the_meter_is_drawn_exactly_so():
         "last 60 s                 .........AAAAAAAA????????SSSSSSSSS",
         "latency 36 ms, lost 0 samples, load 1.2%",
     ]
+
+
+WORDS = tuple(
+    Word(text, i, i + 0.5) for i, text in enumerate("so it has come to this at long last".split())
+)
+
+
+def worded(width: int, recognizer: str = "running", lag_s: float = 0.0) -> str:
+    """The line of words."""
+    health = Health(recognizer=recognizer, recognizer_lag_s=lag_s)
+    shown = view(prediction("angry", 0.6, 0.2, 0.1, 0.1), words=WORDS, health=health)
+    assert len(draw(shown, width).splitlines()) == 15
+    return draw(shown, width).splitlines()[13]
+
+
+def test_the_newest_words_are_shown_where_somebody_listens():
+    assert worded(60) == "words     so it has come to this at long last"
+    assert worded(40) == "words     has come to this at long last"
+    assert worded(60, lag_s=1.9) == worded(60)
+    assert worded(60, lag_s=3.2) == "words     words come 3 s late"
+    failed = worded(60, "pocketsphinx failed: no memory")
+    assert failed == "words     by sound alone: pocketsphinx failed: no memory"
+    assert len(worded(40, "pocketsphinx failed: " + 100 * "x")) == 40
+
+
+def test_the_plain_line_has_the_words_too():
+    shown = view(prediction("angry", 0.6, 0.2, 0.1, 0.1), words=WORDS)
+    assert "last" not in plain_line(shown)
+    shown = view(shown.snapshot.prediction, words=WORDS, health=Health(recognizer="running"))
+    assert plain_line(shown).endswith("  'so it has come to this at long last'")
+    shown = view(shown.snapshot.prediction, health=Health(recognizer="x failed: y"))
+    assert plain_line(shown).endswith("  (by sound alone: x failed: y)")
 
 
 @pytest.mark.parametrize("width", range(40, 201))
