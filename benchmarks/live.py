@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 # This folder holds a training.py, which is not the package.
 HERE = Path(__file__).resolve().parent
@@ -61,9 +62,9 @@ class TimedBundle:
     def __getattr__(self, name: str) -> object:
         return getattr(self._bundle, name)
 
-    def __call__(self, features: Float32, embedding: Float32 | None = None) -> Float32:
+    def __call__(self, *window: Any) -> Float32:
         began = time.perf_counter()
-        result = self._bundle(features, embedding)
+        result = self._bundle(*window)
         self.spent_s = time.perf_counter() - began
         return result
 

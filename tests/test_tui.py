@@ -63,9 +63,8 @@ def test_the_meter_is_drawn_exactly_so():
     ]
 
 
-WORDS = tuple(
-    Word(text, i, i + 0.5) for i, text in enumerate("so it has come to this at long last".split())
-)
+SAID = "so it has come to this at long last"
+WORDS = tuple(Word(text, i, i + 0.5) for i, text in enumerate(SAID.split()))
 
 
 def worded(width: int, recognizer: str = "running", lag_s: float = 0.0) -> str:
@@ -77,7 +76,7 @@ def worded(width: int, recognizer: str = "running", lag_s: float = 0.0) -> str:
 
 
 def test_the_newest_words_are_shown_where_somebody_listens():
-    assert worded(60) == "words     so it has come to this at long last"
+    assert worded(60) == f"words     {SAID}"
     assert worded(40) == "words     has come to this at long last"
     assert worded(60, lag_s=1.9) == worded(60)
     assert worded(60, lag_s=3.2) == "words     words come 3 s late"
