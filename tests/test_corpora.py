@@ -39,13 +39,19 @@ def test_official_names_are_read(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     found = {
-        corpus: [(u.speaker, u.emotion) for u in read_corpus(corpus, tmp_path)]
+        corpus: [(u.speaker, u.emotion, u.text) for u in read_corpus(corpus, tmp_path)]
         for corpus in ("crema-d", "emodb", "ravdess")
     }
     assert found == {
-        "crema-d": [("crema-d/1001", "angry"), ("crema-d/1040", "sad")],
-        "emodb": [("emodb/03", "happy"), ("emodb/16", "bored")],
-        "ravdess": [("ravdess/01", "angry"), ("ravdess/24", "calm")],
+        "crema-d": [
+            ("crema-d/1001", "angry", "Don't forget a jacket"),
+            ("crema-d/1040", "sad", "I think I have a doctor's appointment"),
+        ],
+        "emodb": [("emodb/03", "happy", ""), ("emodb/16", "bored", "")],
+        "ravdess": [
+            ("ravdess/01", "angry", "Dogs are sitting by the door"),
+            ("ravdess/24", "calm", "Dogs are sitting by the door"),
+        ],
     }
 
 
@@ -70,6 +76,10 @@ def test_the_corpora_beside_the_checkout_are_read_whole(corpora):
         counts[name] = (len(utterances), len({u.speaker for u in utterances}))
     assert counts == {"crema-d": (3931, 73), "emodb": (339, 10), "ravdess": (672, 24)}
     assert len(read_corpus("emodb", corpora / "emodb")) == 535
+    for name in ("crema-d", "ravdess"):
+        with (corpora / name / "index.csv").open(encoding="utf-8", newline="") as file:
+            want = {corpora / name / row["path"]: row["text"] for row in csv.DictReader(file)}
+        assert {u.path: u.text for u in read_corpus(name, corpora / name)} == want
     assert len(audio_files(corpora / "esc10")) == 400
 
 

@@ -17,6 +17,21 @@ EMOTIONS = {
     "NEU": "neutral",
     "SAD": "sad",
 }
+# What each sentence code of a name stands for.
+SENTENCES = {
+    "IEO": "It's eleven o'clock",
+    "TIE": "That is exactly what happened",
+    "IOM": "I'm on my way to the meeting",
+    "IWW": "I wonder what this is about",
+    "TAI": "The airplane is almost full",
+    "MTI": "Maybe tomorrow it will be cold",
+    "IWL": "I would like a new alarm clock",
+    "ITH": "I think I have a doctor's appointment",
+    "DFA": "Don't forget a jacket",
+    "ITS": "I think I've seen this before",
+    "TSI": "The surface is slick",
+    "WSI": "We'll stop in a couple of minutes",
+}
 
 
 def read(folder: Path) -> list[Utterance]:
@@ -25,5 +40,7 @@ def read(folder: Path) -> list[Utterance]:
     for path in audio_files(folder):
         parts = path.stem.split("_")
         if len(parts) == 4 and parts[0].isdigit() and parts[2] in EMOTIONS:
-            utterances.append(Utterance(path, "crema-d", f"crema-d/{parts[0]}", EMOTIONS[parts[2]]))
+            speaker, emotion = f"crema-d/{parts[0]}", EMOTIONS[parts[2]]
+            text = SENTENCES.get(parts[1], "")
+            utterances.append(Utterance(path, "crema-d", speaker, emotion, text=text))
     return utterances

@@ -22,6 +22,7 @@ EMOTIONS = {
     "07": "disgust",
     "08": "surprised",
 }
+STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 
 
 def read(folder: Path) -> list[Utterance]:
@@ -30,5 +31,7 @@ def read(folder: Path) -> list[Utterance]:
     for path in audio_files(folder):
         parts = path.stem.split("-")
         if len(parts) == 7 and parts[:2] == ["03", "01"] and parts[2] in EMOTIONS:
-            utterances.append(Utterance(path, "ravdess", f"ravdess/{parts[6]}", EMOTIONS[parts[2]]))
+            speaker, emotion = f"ravdess/{parts[6]}", EMOTIONS[parts[2]]
+            text = STATEMENTS.get(parts[4], "")
+            utterances.append(Utterance(path, "ravdess", speaker, emotion, text=text))
     return utterances
