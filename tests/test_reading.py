@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -345,3 +347,28 @@ def test_the_demo_shows_words(folder):
     words = [json.loads(line)["words"] for line in result.stdout.splitlines()]
     assert any(words)
     one_line(ser_stream("demo", "--fast", "--vectors", folder / "vectors.txt"), 1, "with --asr")
+
+
+@pytest.mark.microphone
+def test_words_come_live_through_a_microphone(folder, demo_path, virtual_microphone):
+    pytest.importorskip("pocketsphinx")
+    command = [
+        sys.executable, "-m", "ser_stream.cli", "--device", "pulse", "--jsonl", "--duration", "14",
+        "--asr", "pocketsphinx", "--model", folder / "reading.onnx",
+        "--vectors", folder / "vectors.txt",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as meter:
+        assert meter.stderr is not None
+        for line in meter.stderr:
+            if line.startswith("listening"):
+                break
+        played = ["paplay", f"--device={virtual_microphone}", str(demo_path)]
+        with subprocess.Popen(played) as player:
+            output, _ = meter.communicate(timeout=60)
+            player.terminate()
+    assert meter.returncode == 0
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert sum(bool(row["words"]) for row in rows) > 20
+    assert len({row["words"] for row in rows}) > 5
