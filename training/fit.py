@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from ser_stream.normalizer import FeatureStatistics
 from ser_stream.types import Float32
@@ -21,7 +22,7 @@ from training.calibration import Calibration, fit_calibration, mean_posterior
 from training.corpora import Utterance
 from training.dataset import FeatureStore
 from training.errors import TrainingError
-from training.launch import Launch, from_first, mean_over_all, share_gradients
+from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
 from training.models import make_model
 from training.recipe import Recipe, TrainConfig
@@ -211,6 +212,7 @@ def fit(
             torch.cuda.set_rng_state_all(resume["dropout_cuda"])
         history = [Epoch(**e) for e in resume["history"]]
         best = (Epoch(**resume["best_epoch"]), resume["best"])
+    parallel = DistributedDataParallel(net) if launch.world_size > 1 else net
 
     for number in range(len(history) + 1, config.epochs + 1):
         if best is not None and number - 1 - best[0].number >= config.patience:
@@ -222,7 +224,7 @@ def fit(
         if len(places) < 2:
             raise TrainingError("no utterance is long enough for a window; lower window_frames")
         order = rng.permutation(len(places))
-        net.train()
+        parallel.train()
         losses = []
         for i in range(0, len(order) - 1, config.batch_size):
             picked = order[i : i + config.batch_size]
@@ -247,11 +249,10 @@ def fit(
                     extra["embedding"] = share * known + (1 - share) * known[other.to(device)]
                 y = share * y + (1 - share) * y[other.to(device)]
             with _autocast(launch):
-                logits = net(x, **extra)
+                logits = parallel(x, **extra)
             error = soft_cross_entropy(logits.float(), y, class_weight, config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             error.backward()
-            share_gradients(net, launch)
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
             optimizer.step()

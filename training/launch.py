@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
-from torch import nn
 
 from ser_stream.errors import ConfigError
 
@@ -53,6 +53,9 @@ def launch(device: str = "auto", precision: str = "auto") -> Launch:
         where = torch.device("cuda", local)
         torch.cuda.set_device(where)
     if world_size > 1 and not torch.distributed.is_initialized():
+        # The first optimiser imports this. A group that is there by then is kept, threads and all,
+        # until the interpreter ends, which now and then aborts a process whose work is done.
+        importlib.import_module("torch._dynamo")
         # The first process may compute features for hours while the others wait.
         torch.distributed.init_process_group(
             "nccl" if cuda else "gloo", timeout=timedelta(hours=12)
@@ -79,26 +82,6 @@ def mean_over_all(value: float, launch: Launch) -> float:
     shared = torch.tensor([value], dtype=torch.float64, device=launch.device)
     torch.distributed.all_reduce(shared)
     return float(shared.item()) / launch.world_size
-
-
-def share_gradients(net: nn.Module, launch: Launch) -> None:
-    """Make each gradient the mean over all processes.
-
-    One sum after each backward pass is enough for networks of a million weights, and leaves
-    nothing behind: ``DistributedDataParallel`` keeps the group's threads until the interpreter
-    ends, which now and then ends a process whose work is done with an abort.
-    """
-    if launch.world_size == 1:
-        return
-    for weight in net.parameters():
-        if weight.requires_grad and weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-    gradients = [w.grad for w in net.parameters() if w.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= launch.world_size
-    for gradient, share in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(share.view_as(gradient))
 
 
 def wait_for_all() -> None:
