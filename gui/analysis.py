@@ -14,11 +14,13 @@ import numpy as np
 
 from gui.history import History, Stretch
 from gui.jobs import JobControl
-from ser_stream.batch import FileScore, find_audio, score_file
+from ser_stream.asr import make_asr
+from ser_stream.batch import FileScore, Transcripts, find_audio, score_file
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import AudioError, SerStreamError
 from ser_stream.profile import Profile
+from ser_stream.reading import WordReader
 from ser_stream.sources import FileSource
 from ser_stream.types import Float32, Float64, Prediction, Snapshot
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector
@@ -174,6 +176,30 @@ class Heard:
     speech: Float64
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Where the words of recordings are from.
+
+    Attributes:
+        reader: their vectors; None for models that read none.
+        recognizer: writes down what has no transcript beside it, see `ser_stream.asr.make_asr`;
+            empty for nobody.
+    """
+
+    reader: WordReader | None = None
+    recognizer: str = ""
+
+    def transcripts(self) -> Transcripts | None:
+        """What finds them; None where nobody reads them.
+
+        Raises:
+            AsrError: the recogniser does not load.
+        """
+        if self.reader is None:
+            return None
+        return Transcripts(asr=make_asr(self.recognizer) if self.recognizer else None)
+
+
 class Analysis:
     """The work on one recording: its envelope first, then what the model hears in it.
 
@@ -181,21 +207,30 @@ class Analysis:
         path: the recording.
         bundle: the model.
         profile: the speaker's neutral voice, if it is known.
+        words: where its words are from, for models that read them.
     """
 
-    def __init__(self, path: Path, bundle: ModelBundle, profile: Profile | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        bundle: ModelBundle,
+        profile: Profile | None = None,
+        words: Words | None = None,
+    ) -> None:
         self.path = path
         self.bundle = bundle
         # Swapped in one assignment, for a view to draw while the model still listens.
         self.envelope: Envelope | None = None
         self._profile = profile
+        self._words = words or Words()
 
     def run(self, control: JobControl) -> Heard:
         """Do the work.
 
         Raises:
-            SerStreamError: the profile does not fit the model, or the rate cannot be used; a file
-                that cannot be read is told by the score's ``error``.
+            SerStreamError: the profile does not fit the model, the rate cannot be used, or the
+                recogniser does not load; a file that cannot be read is told by the score's
+                ``error``.
         """
         meta = self.bundle.meta
         try:
@@ -207,13 +242,15 @@ class Analysis:
             self.envelope = None
         detector = _ListeningDetector(SileroDetector())
         gate = GateConfig()
-        engine = Engine(self.bundle, EngineConfig(gate=gate, profile=self._profile), detector)
+        config = EngineConfig(gate=gate, profile=self._profile)
+        engine = Engine(self.bundle, config, detector, self._words.reader)
         predictions: list[Prediction] = []
         score = score_file(
             self.path,
             engine,
             predictions.append,
             lambda share: control.progress(READING + (1.0 - READING) * share),
+            self._words.transcripts(),
         )
         history = History(meta.labels, meta.sample_rate_hz, max(1, len(predictions)))
         for prediction in predictions:
@@ -234,15 +271,21 @@ class Batch:
         paths: files, and folders to look through.
         bundle: the model.
         profile: the speaker's neutral voice, if it is known.
+        words: where their words are from, for models that read them.
     """
 
     def __init__(
-        self, paths: Sequence[Path], bundle: ModelBundle, profile: Profile | None = None
+        self,
+        paths: Sequence[Path],
+        bundle: ModelBundle,
+        profile: Profile | None = None,
+        words: Words | None = None,
     ) -> None:
         self.labels = bundle.meta.labels
         self._paths = tuple(paths)
         self._bundle = bundle
         self._profile = profile
+        self._words = words or Words()
         self._lock = threading.Lock()
         self._new: list[FileScore] = []
 
@@ -257,10 +300,12 @@ class Batch:
 
         Raises:
             AudioError: no file is named as audio.
-            SerStreamError: the profile does not fit the model.
+            SerStreamError: the profile does not fit the model, or the recogniser does not load.
             OSError: a folder cannot be listed.
         """
-        engine = Engine(self._bundle, EngineConfig(profile=self._profile))
+        config = EngineConfig(profile=self._profile)
+        engine = Engine(self._bundle, config, reader=self._words.reader)
+        transcripts = self._words.transcripts()
         files = list(_until(find_audio(self._paths), control))
         if not files:
             raise AudioError(f"{', '.join(map(str, self._paths))}: no audio files there")
@@ -271,7 +316,7 @@ class Batch:
 
             on_progress(0.0)
             try:
-                score = score_file(path, engine, on_progress=on_progress)
+                score = score_file(path, engine, on_progress=on_progress, transcripts=transcripts)
             except (SerStreamError, OSError) as error:
                 score = FileScore(path, error=str(error).removeprefix(f"{path}: "))
             with self._lock:

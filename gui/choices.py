@@ -1,4 +1,4 @@
-"""What is listened to, by which model, and to whom: the row above every page."""
+"""What is listened to, by which model, to whom, and for which words: the row above every page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from importlib import resources
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
-from gui.forms import add_labelled
+from gui.forms import add_labelled, combo
 from gui.jobs import Job
+from gui.recognizer import listen_for_words
 from gui.settings import Settings
+from gui.word_choices import WordChoices
 from ser_stream.bundle import ModelBundle, default_model_path
 from ser_stream.errors import DeviceError, SerStreamError
+from ser_stream.listener import WordTap
 from ser_stream.microphone import BLOCK_S, Device, Microphone, list_devices
 from ser_stream.profile import Profile, list_profiles, load_profile
 from ser_stream.sources import FileSource, PacedSource
@@ -62,7 +65,7 @@ def present_devices(listening: bool) -> list[Device]:
 
 
 class Choices(QWidget):
-    """Choose a microphone by its name, a model, and a profile.
+    """Choose a microphone by its name, a model, a profile, and who listens for words.
 
     Looking for devices and reading a model happen in the background; `tick` takes what they found.
     """
@@ -90,24 +93,29 @@ class Choices(QWidget):
         self._profile: Profile | None = None
         self.ask_for_model: Callable[[], Path | None] = self._ask_for_model
 
-        self.device_box = _combo("microphone")
-        self.model_box = _combo("model")
-        self.profile_box = _combo("profile")
+        self.device_box = combo("microphone")
+        self.model_box = combo("model")
+        self.profile_box = combo("profile")
+        self.words = WordChoices(settings, report)
         self.refresh = QToolButton()
         self.refresh.setText("⟳")
         self.refresh.setToolTip("Look for microphones again (F5)")
         self.refresh.setAccessibleName("look for microphones again")
         self.refresh.setShortcut("F5")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
         for text, box, stretch in (
             ("&Microphone", self.device_box, 3),
             ("Mo&del", self.model_box, 2),
             ("Profil&e", self.profile_box, 2),
+            ("&Words", self.words.box, 2),
         ):
             add_labelled(row, text, box, stretch)
             if box is self.device_box:
                 row.addWidget(self.refresh)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addLayout(row)
+        whole.addWidget(self.words)
 
         self._fill_devices()
         self._fill_models()
@@ -141,6 +149,11 @@ class Choices(QWidget):
             return demo_source
         device = self.device
         return lambda: Microphone(device, reopen_s=float("inf"))
+
+    def open_words(self) -> Callable[[int], WordTap] | None:
+        """What opens the chosen recogniser for a source's rate, Hz; None where none is."""
+        chosen = self.words.recognizer
+        return (lambda rate: listen_for_words(chosen, rate)) if chosen else None
 
     @property
     def bundle(self) -> ModelBundle | None:
@@ -252,6 +265,7 @@ class Choices(QWidget):
         self._bundle = bundle
         self._fill_models()
         self._take_profile()
+        self.words.take_model(bundle)
         self.bundle_changed.emit()
 
     # Profile
@@ -287,6 +301,7 @@ class Choices(QWidget):
 
     def tick(self) -> None:
         """Take what the background has found."""
+        self.words.tick()
         listing, loading = self._listing, self._loading
         if listing is not None and listing.done:
             self._listing = None
@@ -308,11 +323,3 @@ class Choices(QWidget):
                     self.load_model(None)
             elif loading.result is not None:
                 self._loaded(loading.result)
-
-
-def _combo(name: str) -> QComboBox:
-    box = QComboBox()
-    box.setAccessibleName(name)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(4)
-    return box

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths
+from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths, Qt
 from PySide6.QtGui import QAction, QActionGroup, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import (
@@ -33,8 +33,9 @@ from gui.theme import Theme, class_colours
 from gui.timeline import TimelinePlot
 from gui.widgets import AffectPlane, ClassBars, Headline, LevelBar
 from ser_stream.errors import SerStreamError
-from ser_stream.records import confidence, said
-from ser_stream.types import Prediction, State
+from ser_stream.reading import WordReader
+from ser_stream.records import confidence, said, word_trouble
+from ser_stream.types import Prediction, Snapshot, State
 
 TRAIL_S = 4.0
 # The trail is drawn from this many points at most.
@@ -70,6 +71,24 @@ def describe(status: Status, labels: Sequence[str], source: str) -> tuple[str, s
     return said(prediction), detail, prediction.label
 
 
+def words_note(snapshot: Snapshot, listens: bool, reads: bool, reader: WordReader | None) -> str:
+    """What is wrong with the words of a stream; empty if nothing is.
+
+    Args:
+        snapshot: the stream's newest.
+        listens: whether a recogniser was asked for.
+        reads: whether the model reads words.
+        reader: its vectors.
+    """
+    if (trouble := word_trouble(snapshot)) is not None:
+        return trouble
+    if reads and not listens:
+        return "words: the model reads them, but nobody listens; going by the sound alone"
+    if reads and reader is None:
+        return "words: the model lacks its word vectors; going by the sound alone"
+    return ""
+
+
 class LivePage(QWidget):
     """Start, pause and stop a stream; draw its newest state; record it.
 
@@ -95,6 +114,7 @@ class LivePage(QWidget):
         self._goes_on = False
         self._told: Exception | None = None
         self._shown: tuple[Prediction | None, StreamState] | None = None
+        self._drawn_s = 0.0
         self._figures_s = -math.inf
         self._cpu = (time.monotonic(), time.process_time())
         self.ask_for_picture: Callable[[Path], Path | None] = self._ask_for_picture
@@ -109,6 +129,11 @@ class LivePage(QWidget):
         self.figures = QLabel()
         self.figures.setAccessibleName("latency, updates, lost samples and load")
         self.figures.setWordWrap(True)
+        self.note = QLabel()
+        self.note.setAccessibleName("what is wrong with the words")
+        self.note.setWordWrap(True)
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.note.hide()
         self.start_button = _button("&Start", "Listen (Ctrl+Space)", "Ctrl+Space")
         self.pause_button = _button("&Pause", "Hear nothing for a while (Ctrl+P)", "Ctrl+P")
         self.pause_button.setCheckable(True)
@@ -128,6 +153,7 @@ class LivePage(QWidget):
         self.picture_button.clicked.connect(self._save_picture)
         choices.device_changed.connect(self._start_again)
         choices.profile_changed.connect(self._start_again)
+        choices.words.changed.connect(self._start_again)
         choices.bundle_changed.connect(self._take_bundle)
         self._enable(None)
 
@@ -154,6 +180,7 @@ class LivePage(QWidget):
         whole.addLayout(buttons)
         whole.addLayout(now, 3)
         whole.addWidget(self.timeline, 4)
+        whole.addWidget(self.note)
         whole.addWidget(self.figures)
 
     def _make_options(self) -> QMenu:
@@ -226,7 +253,10 @@ class LivePage(QWidget):
         origin_s = 0.0
         if self._goes_on and old is not None and self._history is not None:
             origin_s = math.ceil(old.now_s / COLUMN_S) * COLUMN_S
+            # Its words stay, also those that came while another page was seen.
+            self._show_words(old, old.status)
         else:
+            self.timeline.words.clear()
             self._history = History(bundle.meta.labels, bundle.meta.sample_rate_hz)
             self._spectrogram = Spectrogram(bundle.meta.sample_rate_hz, EMPTY_S)
         self._wanted = self._goes_on = False
@@ -237,6 +267,8 @@ class LivePage(QWidget):
             self._history,
             self._spectrogram,
             origin_s,
+            open_words=self._choices.open_words(),
+            reader=self._choices.words.reader,
         )
         self.pause_button.setChecked(False)
         self._stream.start()
@@ -349,7 +381,20 @@ class LivePage(QWidget):
             self.plane.show_trail(valence[-TRAIL_POINTS:], arousal[-TRAIL_POINTS:])
             columns = stream.spectrogram.since(now_s - self.timeline.seconds)
             self.timeline.show_stretch(stretch, columns, now_s)
+            self._drawn_s = now_s
+        self._show_words(stream, status)
         self._show_figures(status)
+
+    def _show_words(self, stream: LiveStream, status: Status) -> None:
+        snapshot, listens = status.snapshot, stream.listens_for_words
+        self.timeline.words.setVisible(listens)
+        # They move with the timeline, and come when they come.
+        self.timeline.words.show_words(snapshot.words, stream.origin_s, self._drawn_s)
+        reads = stream.bundle.meta.words is not None
+        note = words_note(snapshot, listens, reads, stream.reader) if status.running else ""
+        if note != self.note.text():
+            self.note.setText(note)
+            self.note.setVisible(bool(note))
 
     def _enable(self, status: Status | None) -> None:
         running = status is not None and status.running

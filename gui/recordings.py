@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gui.analysis import Analysis, Batch, Heard
+from gui.analysis import Analysis, Batch, Heard, Words
 from gui.correction import CorrectionBar, ElidedLabel, SpanFields
 from gui.jobs import Job, JobControl
 from gui.manifest import Clip, keep
@@ -101,6 +101,7 @@ class RecordingsPage(QWidget):
         super().__init__(parent)
         self._bundle = bundle
         self._profile: Profile | None = None
+        self._words = Words()
         self._settings = settings
         self._report = report
         self._theme = DARK
@@ -207,11 +208,14 @@ class RecordingsPage(QWidget):
 
     # What the main window calls.
 
-    def set_model(self, bundle: ModelBundle, profile: Profile | None) -> None:
-        """Listen with another model or profile from now on; the recording is heard again."""
-        if bundle is self._bundle and profile == self._profile:
+    def set_model(
+        self, bundle: ModelBundle, profile: Profile | None, words: Words | None = None
+    ) -> None:
+        """Listen with another model, profile or words from now on; the recording is heard again."""
+        words = words or Words()
+        if bundle is self._bundle and profile == self._profile and words == self._words:
             return
-        self._bundle, self._profile = bundle, profile
+        self._bundle, self._profile, self._words = bundle, profile, words
         self.plot.set_labels(bundle.meta.labels)
         self.correction.set_labels(bundle.meta.labels)
         if self._analysis is not None:
@@ -307,7 +311,7 @@ class RecordingsPage(QWidget):
     def _open_file(self, path: Path) -> None:
         self._player.stop()
         self._cancel()
-        self._analysis = Analysis(path, self._bundle, self._profile)
+        self._analysis = Analysis(path, self._bundle, self._profile, self._words)
         self._drawn, self._heard, self._note = False, None, "listening..."
         self._show_nothing()
         self._job = self._start(Job(self._analysis.run, "recording"))
@@ -516,7 +520,7 @@ class RecordingsPage(QWidget):
 
     def _open_batch(self, paths: Sequence[Path]) -> None:
         self._cancel_batch()
-        self._batch = Batch(paths, self._bundle, self._profile)
+        self._batch = Batch(paths, self._bundle, self._profile, self._words)
         self.table.scores.clear(paths[0] if len(paths) == 1 else None)
         self._batch_job = self._start(Job(self._batch.run, "recordings"))
         self.batch_progress.show_job(self._batch_job)

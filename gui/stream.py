@@ -17,7 +17,9 @@ from gui.recording import LiveRecorder, Recording
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import DeviceError, SerStreamError
+from ser_stream.listener import WordTap
 from ser_stream.profile import Profile
+from ser_stream.reading import WordReader
 from ser_stream.session import Session
 from ser_stream.types import AudioBlock, AudioSource, Snapshot
 
@@ -84,6 +86,8 @@ class LiveStream:
         spectrogram: what was heard before; likewise.
         origin_s: where in these two the stream begins.
         clock: monotonic seconds.
+        open_words: makes what hears a source of a rate, Hz, for words; it raises nothing.
+        reader: their vectors, if the model reads words.
     """
 
     def __init__(
@@ -95,6 +99,8 @@ class LiveStream:
         spectrogram: Spectrogram | None = None,
         origin_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        open_words: Callable[[int], WordTap] | None = None,
+        reader: WordReader | None = None,
     ) -> None:
         meta = bundle.meta
         self.bundle = bundle
@@ -103,7 +109,8 @@ class LiveStream:
         self.spectrogram = spectrogram or Spectrogram(meta.sample_rate_hz)
         self.origin_s = origin_s
         self.recorder = LiveRecorder(meta.labels, meta.sample_rate_hz)
-        self._open_source = open_source
+        self.reader = reader
+        self._open_source, self._open_words = open_source, open_words
         self._clock = clock
         self._error: Exception | None = None
         self._source: AudioSource | None = None
@@ -148,6 +155,11 @@ class LiveStream:
         if self._source is None:
             raise DeviceError("nothing to record yet")
         self.recorder.begin(recording, self._source.sample_rate_hz)
+
+    @property
+    def listens_for_words(self) -> bool:
+        """Whether somebody was asked to recognise words, and be it in vain."""
+        return self._open_words is not None
 
     @property
     def source_name(self) -> str:
@@ -197,11 +209,14 @@ class LiveStream:
         config = EngineConfig(hop_s=LIVE_HOP_S, profile=self.profile)
         self.history.begin(self.origin_s)
         self.spectrogram.begin(source.sample_rate_hz, self.origin_s)
+        engine = Engine(self.bundle, config, reader=self.reader)
+        opened = self._open_words
         session = Session(
             source,
-            Engine(self.bundle, config),
+            engine,
             [self.history, self.recorder],
             taps=[_Tap(self.spectrogram, self.recorder, source.sample_rate_hz)],
+            words=None if opened is None else opened(source.sample_rate_hz),
         )
         self._source, self._session = source, session
         session.start()

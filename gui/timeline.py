@@ -1,4 +1,4 @@
-"""The last minute on one time axis: posteriors, where speech was, and the sound."""
+"""The last minute on one time axis: posteriors, where speech was, the sound, and its words."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from gui.curves import BeliefCurves, colour_axes
 from gui.history import COLUMN_S, SPECTROGRAM, Stretch
 from gui.theme import DARK, Theme
+from gui.word_strip import WordStrip
 from ser_stream.types import Float32
 from ser_stream.vad import GateConfig
 
@@ -30,6 +31,9 @@ class TimelinePlot(QWidget):
     Args:
         labels: classes.
         seconds: width of the axis.
+
+    Attributes:
+        words: below both, on the same axis; hidden until somebody listens for words.
     """
 
     def __init__(
@@ -42,7 +46,11 @@ class TimelinePlot(QWidget):
         self._view.setCentralItem(plots)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._view)
+        layout.setSpacing(0)
+        self.words = WordStrip(seconds, self._axis)
+        self.words.hide()
+        layout.addWidget(self._view, 4)
+        layout.addWidget(self.words, 1)
         # Any: PlotItem gets many of its methods only when it is made.
         self.beliefs: Any = plots.addPlot(row=0, col=0)
         self.sound: Any = plots.addPlot(row=1, col=0)
@@ -64,7 +72,7 @@ class TimelinePlot(QWidget):
         for plot in (self.beliefs, self.sound):
             plot.getAxis("bottom").setTicks([ticks])
             plot.getAxis("bottom").setStyle(hideOverlappingLabels=False)
-        plots.setContentsMargins(0, 0, 14, 0)
+        plots.setContentsMargins(0, 5, 14, 0)
         self._speech = pg.PlotCurveItem(fillLevel=0.0, pen=None, stepMode="left")
         self.beliefs.addItem(self._speech)
         self._image = pg.ImageItem(axisOrder="row-major")
@@ -86,6 +94,12 @@ class TimelinePlot(QWidget):
         colour_axes((self.beliefs, self.sound), theme)
         self._speech.setBrush(theme.speech)
         self.curves.set_theme(theme)
+        self.words.set_theme(theme)
+
+    def _axis(self) -> tuple[float, float]:
+        # The scene is as large as its view, pixel by pixel.
+        area = self.sound.getViewBox().sceneBoundingRect()
+        return area.left(), area.right()
 
     def show_stretch(self, stretch: Stretch, columns: tuple[float, Float32], now_s: float) -> None:
         """Draw ``stretch``, and (begin in s, columns) of a spectrogram, up to ``now_s``."""

@@ -18,7 +18,7 @@ CLIP_DBFS = -3.0
 CLIP_HOLD_S = 2.0
 
 
-class _Painted(QWidget):
+class Painted(QWidget):
     """A widget that paints itself from scratch in the colours of a theme."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -48,7 +48,7 @@ class _Painted(QWidget):
         return font
 
 
-class Headline(_Painted):
+class Headline(Painted):
     """What the voice sounds like, in large letters, and how sure that is."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -107,7 +107,7 @@ class Headline(_Painted):
         )
 
 
-class ClassBars(_Painted):
+class ClassBars(Painted):
     """One bar per class: how far the last seconds support it."""
 
     def __init__(self, labels: Sequence[str], parent: QWidget | None = None) -> None:
@@ -172,7 +172,7 @@ class ClassBars(_Painted):
             )
 
 
-class LevelBar(_Painted):
+class LevelBar(Painted):
     """The input's level, and a warning where it is about to be cut off."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -223,7 +223,7 @@ class LevelBar(_Painted):
         )
 
 
-class AffectPlane(_Painted):
+class AffectPlane(Painted):
     """Valence and arousal, derived from the belief, with a trail that fades."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -127,6 +127,7 @@ class MainWindow(QMainWindow):
         self._waiting_paths: list[Path] = []
         self.choices.bundle_changed.connect(self._take_bundle)
         self.choices.profile_changed.connect(self._take_profile)
+        self.choices.words.changed.connect(self._take_profile)
         kept = self.settings.text("model")
         self.choices.load_model(model or (Path(kept) if kept else None))
         self.choices.look_for_devices()
@@ -171,7 +172,9 @@ class MainWindow(QMainWindow):
 
     def _take_profile(self) -> None:
         if self.recordings is not None and self.choices.bundle is not None:
-            self.recordings.set_model(self.choices.bundle, self.choices.profile)
+            self.recordings.set_model(
+                self.choices.bundle, self.choices.profile, self.choices.words.for_recordings
+            )
 
     def _is_listening(self) -> bool:
         return self.live.is_listening or self.calibrate.is_listening

@@ -14,6 +14,9 @@ from ser_stream.affect import derived_affect
 from ser_stream.errors import SerStreamError
 from ser_stream.types import Prediction, Snapshot, State
 
+# Words that are behind by this much are said to be late.
+LATE_S = 2.0
+
 
 def confidence(prediction: Prediction, labels: Sequence[str]) -> float | None:
     """The belief in the label that holds, or the largest where none does; None without a belief."""
@@ -164,3 +167,13 @@ def said(prediction: Prediction | None) -> str:
     if prediction is None:
         return str(State.WARMING_UP)
     return prediction.label or str(prediction.state)
+
+
+def word_trouble(snapshot: Snapshot) -> str | None:
+    """Why no words come, or that they come late; None while all is well, or nobody listens."""
+    health = snapshot.health
+    if health.recognizer not in (None, "running"):
+        return f"by sound alone: {health.recognizer}"
+    if health.recognizer_lag_s >= LATE_S:
+        return f"words come {health.recognizer_lag_s:.0f} s late"
+    return None

@@ -17,15 +17,13 @@ from rich.segment import Segment
 from rich.style import Style
 
 from ser_stream.profile import PASSAGE
-from ser_stream.records import Timeline, confidence, said
+from ser_stream.records import Timeline, confidence, said, word_trouble
 from ser_stream.types import Snapshot, State
 from ser_stream.vad import GateConfig
 
 MIN_WIDTH, MAX_WIDTH = 40, 200
 STRIP_S = 60
 LEVEL_RANGE_DB = 60.0
-# Words that are behind by this much are said to be late.
-LATE_S = 2.0
 PLAIN_WORDS = 40
 
 # Hue and letter both tell a class, so that neither is needed alone.
@@ -179,7 +177,7 @@ def _strip(cells: Sequence[str | None], styles: dict[str, Style]) -> Iterator[Se
 
 def _words(snapshot: Snapshot, width: int) -> list[Segment]:
     """The newest words that fit, or why there are no more."""
-    trouble = _trouble(snapshot)
+    trouble = word_trouble(snapshot)
     if trouble is not None:
         return [Segment(trouble[:width], Style(color="red"))]
     return [Segment(_newest(snapshot, width))]
@@ -194,16 +192,6 @@ def _newest(snapshot: Snapshot, width: int) -> str:
             break
         text = longer
     return text
-
-
-def _trouble(snapshot: Snapshot) -> str | None:
-    """Why no words come, or why they come late."""
-    health = snapshot.health
-    if health.recognizer not in (None, "running"):
-        return f"by sound alone: {health.recognizer}"
-    if health.recognizer_lag_s >= LATE_S:
-        return f"words come {health.recognizer_lag_s:.0f} s late"
-    return None
 
 
 def plain_line(view: MeterView) -> str:
@@ -229,7 +217,7 @@ def plain_line(view: MeterView) -> str:
 def _plain_words(snapshot: Snapshot) -> str:
     if snapshot.health.recognizer is None:
         return ""
-    trouble = _trouble(snapshot)
+    trouble = word_trouble(snapshot)
     return f"  ({trouble})" if trouble else f"  {_newest(snapshot, PLAIN_WORDS)!r}"
 
 

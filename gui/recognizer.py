@@ -1,0 +1,64 @@
+"""Who listens for words: what is installed, and how the window speaks to it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from ser_stream.asr import Asr, PocketsphinxAsr, make_asr
+from ser_stream.listener import WordTap
+from ser_stream.types import Float32, Word
+
+POCKETSPHINX = PocketsphinxAsr.name
+# Sound that may wait while a recogniser is read or falls behind.
+MOST_LAG_S = 10.0
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, without importing it."""
+    return find_spec(package) is not None
+
+
+class LateAsr:
+    """A recogniser that is read at its first reset, on the thread that asks for its words.
+
+    So a stream begins at once, and one that does not load is told as one that fails later.
+
+    Args:
+        choice: "pocketsphinx", or the folder of a streaming transducer.
+    """
+
+    def __init__(self, choice: str) -> None:
+        self.name = choice if choice == POCKETSPHINX else Path(choice).name
+        self._choice = choice
+        self._asr: Asr | None = None
+
+    @property
+    def settled(self) -> int:
+        return 0 if self._asr is None else self._asr.settled
+
+    def accept(self, samples: Float32) -> None:
+        if self._asr is not None:
+            self._asr.accept(samples)
+
+    def words(self) -> list[Word]:
+        return [] if self._asr is None else self._asr.words()
+
+    def flush(self) -> None:
+        if self._asr is not None:
+            self._asr.flush()
+
+    def reset(self) -> None:
+        """Forget the stream.
+
+        Raises:
+            AsrError: it does not load.
+        """
+        if self._asr is None:
+            self._asr = make_asr(self._choice)
+        self._asr.reset()
+
+
+def listen_for_words(choice: str, sample_rate_hz: int) -> WordTap:
+    """What hears a stream for words; what is wrong with ``choice`` is told by its `error`."""
+    return WordTap(LateAsr(choice), sample_rate_hz, max_lag_s=MOST_LAG_S)
