@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from export.speaker import export_speaker, is_speaker_checkpoint
 from export.to_onnx import describe, example_inputs, export
 from ser_stream.batch import find_audio
 from ser_stream.entry import run_command
@@ -15,6 +16,7 @@ from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.frontend import make_extractor
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.dataset import load_audio
+from training.speakers import SpeakerCheckpoint
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -25,7 +27,8 @@ PARTIAL = 3
 @app.command()
 def run(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A fold's folder, its checkpoint, or a run's folder.")
+        Path,
+        typer.Argument(help="A fold's folder, its checkpoint, a run's folder, or an embedder's."),
     ],
     output: Annotated[
         Path | None,
@@ -46,6 +49,12 @@ def run(
     Of a run's folder the first fold is taken; with --all every one gets a file, next to its
     checkpoint or in the folder --output.
     """
+    if is_speaker_checkpoint(checkpoint):
+        target = output or Path("speaker.onnx")
+        embedder = SpeakerCheckpoint.load(checkpoint)
+        difference = export_speaker(embedder, target)
+        typer.echo(describe(target, difference, len(embedder.examples)))
+        return
     if not everything:
         _export(_first(checkpoint), output or Path("model.onnx"), audio)
         return

@@ -48,6 +48,7 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         normalizer_state=recipe.normalizer_state,
         profiles=recipe.train.calibrated_share > 0,
         embedding=recipe.embedding,
+        speaker=checkpoint.speaker,
         words=checkpoint.words,
         temperature=checkpoint.temperature,
         logit_bias=checkpoint.logit_bias,
@@ -87,7 +88,7 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     frames = torch.export.Dim("frames", min=16, max=65536)
     names, inputs = ["features"], {"features": example}
     shapes: dict[str, dict[int, Any]] = {"features": {0: batch, 1: frames}}
-    if checkpoint.recipe.embedding:
+    if checkpoint.recipe.embedding or checkpoint.recipe.speaker:
         names.append("embedding")
         inputs["embedding"] = torch.from_numpy(checkpoint.examples.extra["embedding"][:2])
         shapes["embedding"] = {0: batch}

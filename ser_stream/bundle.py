@@ -57,6 +57,21 @@ class WordInput:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerInput:
+    """The speaker embedding that a model is given beside the sound; its embedder stays outside.
+
+    Attributes:
+        dimension: of the embedding; zeros stand for nobody in particular.
+        embedder: name of the file that the model was trained with...
+        digest: ...and its SHA-256, hexadecimal.
+    """
+
+    dimension: int
+    embedder: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelMeta:
     """What a model file says about itself.
 
@@ -75,6 +90,7 @@ class ModelMeta:
         profiles: the network was trained for the statistics of a speaker's neutral speech too.
         embedding: what the network is told of the speaker besides, one of
             `ser_stream.normalizer.EMBEDDINGS`.
+        speaker: the embedding of an embedder, in place of ``embedding``; None for models without.
         words: what it reads beside the sound; None for a model of sound alone.
         temperature: logits are divided by it...
         logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
@@ -101,6 +117,7 @@ class ModelMeta:
     normalizer_state: NormalizerState = NormalizerState.RUNNING
     profiles: bool = False
     embedding: str = ""
+    speaker: SpeakerInput | None = None
     words: WordInput | None = None
     temperature: float = 1.0
     logit_bias: tuple[float, ...] = ()
@@ -118,6 +135,8 @@ class ModelMeta:
             raise ConfigError("window_frames and window_hop_frames must be at least 1")
         if self.embedding not in EMBEDDINGS:
             raise ConfigError(f"unknown embedding {self.embedding!r}; known: {EMBEDDINGS[1:]}")
+        if self.embedding and self.speaker is not None:
+            raise ConfigError(f"embedding {self.embedding!r} and an embedder: one at most")
         if not self.temperature > 0.0:
             raise ConfigError(f"temperature must be positive, got {self.temperature}")
         if len(self.logit_bias) not in (0, len(self.labels)):
@@ -153,6 +172,8 @@ class ModelMeta:
             table["logit_bias"] = tuple(float(v) for v in table["logit_bias"])
             table["normalizer"] = NormalizerConfig(**table["normalizer"])
             table["normalizer_state"] = NormalizerState(table["normalizer_state"])
+            if (speaker := table.get("speaker")) is not None:
+                table["speaker"] = SpeakerInput(**speaker)
             if (words := table.get("words")) is not None:
                 table["words"] = WordInput(**words)
             table["smoothing"] = SmoothingConfig(**table["smoothing"])
@@ -266,10 +287,13 @@ class ModelBundle:
 
         Args:
             features: float32 (batch, frames, features).
-            embedding: float32 (batch, embedding_width), for models that take one.
+            embedding: float32 (batch, embedding_width), for models that take one of the
+                normaliser's, or of an embedder's, which is nobody's without.
             words: word vectors of each window, float32 (n, width), for models that read some; of
                 more than it reads the newest count. Without them it goes by the sound alone.
         """
+        if embedding is None and self.meta.speaker is not None:
+            embedding = np.zeros((len(features), self.meta.speaker.dimension), np.float32)
         values: list[Any] = [features] if embedding is None else [features, embedding]
         if (reads := self.meta.words) is not None:
             none = np.zeros((0, reads.width), np.float32)
@@ -299,7 +323,8 @@ class ModelBundle:
                     f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
                 )
             normalizer = self.make_normalizer()
-            wanted = ["features", *(["embedding"] if meta.embedding else [])]
+            speaks = meta.embedding or meta.speaker is not None
+            wanted = ["features", *(["embedding"] if speaks else [])]
             wanted += ["tokens", "text_lengths"] if meta.words is not None else []
             if self._inputs != wanted:
                 raise ConfigError(f"the graph has inputs {self._inputs}, expected {wanted}")

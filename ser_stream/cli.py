@@ -103,6 +103,10 @@ VectorsOption = Annotated[
     Path | None,
     typer.Option("--vectors", help="Word vectors, for models that read words; see info."),
 ]
+EmbedderOption = Annotated[
+    Path | None,
+    typer.Option("--embedder", help="Speaker embedder, for models that are told who speaks."),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="Your voice's profile; see calibrate.")
 ]
@@ -123,6 +127,7 @@ class LiveOptions:
     profile: str | None
     asr: str | None
     vectors: Path | None
+    embedder: Path | None
 
     def __post_init__(self) -> None:
         if self.vectors is not None and self.asr is None:
@@ -153,6 +158,7 @@ def live(
     profile: ProfileOption = None,
     asr: AsrOption = None,
     vectors: VectorsOption = None,
+    embedder: EmbedderOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
     ] = False,
@@ -161,7 +167,18 @@ def live(
     if context.invoked_subcommand is not None:
         return
     options = LiveOptions(
-        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile, asr, vectors
+        model,
+        hop,
+        smoothing,
+        duration,
+        gate,
+        jsonl,
+        record,
+        record_audio,
+        profile,
+        asr,
+        vectors,
+        embedder,
     )
     from ser_stream.microphone import Microphone
 
@@ -184,10 +201,22 @@ def demo(
     profile: ProfileOption = None,
     asr: AsrOption = None,
     vectors: VectorsOption = None,
+    embedder: EmbedderOption = None,
 ) -> None:
     """Run the meter over a clip of synthesised speech that ships with the package."""
     options = LiveOptions(
-        model, hop, smoothing, duration, gate, jsonl, record, record_audio, profile, asr, vectors
+        model,
+        hop,
+        smoothing,
+        duration,
+        gate,
+        jsonl,
+        record,
+        record_audio,
+        profile,
+        asr,
+        vectors,
+        embedder,
     )
     from importlib import resources
 
@@ -231,6 +260,7 @@ def score(
         ),
     ] = None,
     asr: AsrOption = None,
+    embedder: EmbedderOption = None,
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
     from ser_stream.batch import find_audio, score_file
@@ -250,7 +280,7 @@ def score(
         raise ConfigError("--transcripts and --asr are for models that read words: name --vectors")
     reader = _reader(bundle, vectors, listens=True)
     words = None if reader is None else _transcripts(transcripts, asr)
-    engine = _engine(bundle, hop, smoothing, gate, known, reader)
+    engine = _engine(bundle, hop, smoothing, gate, known, reader, embedder)
     meta = engine.bundle.meta
     # An earlier table is only overwritten once there is something to write.
     files = list(find_audio(paths))
@@ -471,6 +501,11 @@ def info(
         + (", level taken out" if m.normalizer.level else "")
         + (f"; embedding {m.embedding}" if m.embedding else "")
     )
+    if m.speaker is not None:
+        typer.echo(
+            f"speaker      {m.speaker.dimension} values of the embedder {m.speaker.embedder} "
+            f"(SHA-256 {m.speaker.digest[:12]}...)"
+        )
     if m.words is not None:
         typer.echo(
             f"words        {m.words.tokens} tokens a window, vectors {m.words.vectors} "
@@ -593,10 +628,16 @@ def _engine(
     gate: bool,
     profile: Profile | None = None,
     reader: WordReader | None = None,
+    embedder: Path | None = None,
 ) -> Engine:
     from ser_stream.engine import Engine, EngineConfig
+    from ser_stream.speaker import SpeakerEmbedder
     from ser_stream.vad import GateConfig
 
+    speaker = bundle.meta.speaker
+    if speaker is not None and embedder is None:
+        told = f"{bundle.meta.name} is told who speaks by --embedder {speaker.embedder}"
+        typer.echo(f"note: {told}; hearing nobody in particular", err=True)
     smoothing = bundle.meta.smoothing
     if smoothing_s is not None:
         smoothing = smoothing.with_evidence(smoothing_s)
@@ -609,6 +650,7 @@ def _engine(
             profile=profile,
         ),
         reader=reader,
+        embedder=None if embedder is None else SpeakerEmbedder.load(embedder),
     )
 
 
@@ -657,7 +699,9 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
     bundle = _bundle(options.model)
     known = _profile(bundle, options.profile)
     reader = _reader(bundle, options.vectors, options.asr is not None)
-    engine = _engine(bundle, options.hop_s, options.smoothing_s, options.gate, known, reader)
+    engine = _engine(
+        bundle, options.hop_s, options.smoothing_s, options.gate, known, reader, options.embedder
+    )
     meta = engine.bundle.meta
     timeline = Timeline(meta.sample_rate_hz)
     sinks: list[Sink] = [timeline]

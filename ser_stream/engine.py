@@ -14,6 +14,7 @@ from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, check_profiles
 from ser_stream.reading import WordReader, WordSource
 from ser_stream.smoothing import Smoother, SmoothingConfig
+from ser_stream.speaker import SpeakerEmbedder, SpeakerTracker, check_embedder
 from ser_stream.types import AudioBlock, Float32, Prediction, State, Word
 from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector, SpeechGate
 
@@ -80,6 +81,7 @@ class Engine:
         config: settings of this stream.
         detector: speech detector for the gate; Silero VAD unless given.
         reader: vectors of words, for models that read some; without it they go by the sound alone.
+        embedder: who speaks, for models that are told; without it they hear nobody in particular.
 
     Attributes:
         word_source: knows the stream's words; set it before the stream begins. A window has the
@@ -92,6 +94,7 @@ class Engine:
         config: EngineConfig | None = None,
         detector: SpeechDetector | None = None,
         reader: WordReader | None = None,
+        embedder: SpeakerEmbedder | None = None,
     ) -> None:
         config = EngineConfig() if config is None else config
         meta = bundle.meta
@@ -101,6 +104,10 @@ class Engine:
         self.profile = config.profile
         self.word_source: WordSource | None = None
         self._reader = reader
+        self._speaker = None
+        if embedder is not None:
+            check_embedder(bundle, embedder)
+            self._speaker = SpeakerTracker(embedder)
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
         self._hop_length = bundle.extractor.hop_length
         self._frame_length = bundle.extractor.frame_length
@@ -174,6 +181,8 @@ class Engine:
             if self._gate is not None:
                 self._gate.accept(piece)
             self._front_end.accept(piece)
+            if self._speaker is not None:
+                self._untold.append(piece)
             predictions += self._predict_ready()
         self._position = block.end
         return predictions
@@ -205,6 +214,8 @@ class Engine:
     def reset(self) -> None:
         """Forget the stream and the speaker."""
         self._front_end.reset()
+        if self._speaker is not None:
+            self._speaker.reset()
         self._restart(0)
 
     def _restart(self, base: int) -> None:
@@ -215,6 +226,11 @@ class Engine:
         if self._gate is not None:
             self._gate.reset()
         self._smoother.reset()
+        # Samples from `_told` on, which the speaker's tracker has not heard yet.
+        self._untold: list[Float32] = []
+        self._told = 0
+        if self._speaker is not None:
+            self._speaker.restart()
 
     def _predict_ready(self) -> list[Prediction]:
         spans: list[Span] = []
@@ -234,12 +250,26 @@ class Engine:
 
     def _span(self, start: int, end: int) -> Span:
         share = None if self._gate is None else self._gate.share(start, end)
+        self._tell_speaker(end)
         words = None
         if self.word_source is not None:
             rate = self.bundle.meta.sample_rate_hz
             at, to = self._base + start, self._base + end
             words = tuple(self.word_source.words_between(at / rate, to / rate))
         return Span(start, end, share, words)
+
+    def _tell_speaker(self, end: int) -> None:
+        """Let the tracker hear the stream up to ``end``, as far as it is known who speaks."""
+        if self._speaker is None:
+            return
+        speech = None
+        if self._gate is not None:
+            speech = self._gate.flags(self._told, end)
+            end = self._told + len(speech)
+        samples = np.concatenate([*self._untold, np.zeros(0, np.float32)])
+        n = end - self._told
+        self._speaker.accept(samples[:n], speech)
+        self._untold, self._told = [samples[n:]], end
 
     def _speaks(self, span: Span) -> bool:
         share = span.speech
@@ -248,6 +278,8 @@ class Engine:
     def _window(self, features: Float32, frame: int, span: Span) -> Window:
         """What the network is given for ``span``, whose last frame is ``frame``."""
         embedding = self._front_end.embedding(frame) if self.bundle.meta.embedding else None
+        if self._speaker is not None:
+            embedding = self._speaker.embedding
         words = None
         if self._reader is not None:
             words = self._reader.vectors(span.words or ())

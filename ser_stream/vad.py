@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
 from ser_stream.onnx_session import models_folder, open_session
@@ -191,6 +192,13 @@ class SpeechGate:
             return 0.0
         probabilities = self._probabilities.window(first, last - first)
         return float(np.mean(probabilities >= self.config.threshold))
+
+    def flags(self, start: int, end: int) -> NDArray[np.bool_]:
+        """Which samples of the full chunks before ``end`` are speech, from ``start`` on."""
+        first, last = start // self._chunk, end // self._chunk
+        probabilities = self._probabilities.window(first, last - first)
+        speech = np.repeat(probabilities >= self.config.threshold, self._chunk)
+        return speech[start - first * self._chunk :]
 
     def reset(self) -> None:
         """Forget everything; the next sample has index 0."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from iemocap_tree import make_tree
+from iemocap_tree import SOUNDS, make_tree
 from toy_corpus import make_toy_corpus
 from typer.testing import CliRunner
 
@@ -276,6 +276,41 @@ def test_torchrun_shares_the_batches(toy, tmp_path):
         torch.testing.assert_close(nets[2][name], weight, rtol=1e-3, atol=1e-4)
 
 
+LEAVES_NOTHING = """
+import gc, pathlib, torch
+from training.launch import finish, launch
+launch("cpu")
+net = torch.nn.Linear(3, 3)
+shared = torch.nn.parallel.DistributedDataParallel(net)
+optimizer = torch.optim.AdamW(net.parameters())
+shared(torch.ones(2, 3)).sum().backward()
+optimizer.step()
+def threads():
+    tasks = pathlib.Path("/proc/self/task").iterdir()
+    return sum("gloo" in (task / "comm").read_text() for task in tasks)
+before = threads()
+finish()
+del shared
+gc.collect()
+print(f"<{before > 0} {threads()}>")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_nothing_of_a_group_outlives_it(tmp_path):
+    # What does may abort the interpreter when it ends, after all work is done.
+    script = tmp_path / "script.py"
+    script.write_text(LEAVES_NOTHING)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+         "29531", str(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("<True 0>") == 2, done.stdout
+
+
 def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
     result = invoke(
         "run", finished.parent / "tiny.toml", "--corpus", f"crema-d={toy}", "-o", tmp_path / "re",
@@ -323,8 +358,30 @@ def iemocap(tmp_path_factory) -> Path:
     return make_tree(tmp_path_factory.mktemp("iemocap"), utterances_per_cell=1).folder
 
 
+@pytest.fixture(scope="module")
+def words(iemocap, tmp_path_factory) -> list[object]:
+    """What rows with words need: vectors, and what a recogniser made of the sound."""
+    folder = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(0)
+    known = sorted({w for sound in SOUNDS.values() for w in sound[5].split()})
+    with (folder / "vectors.txt").open("w") as file:
+        for word in known:
+            file.write(f"{word} {' '.join(f'{v:.3f}' for v in rng.normal(0, 0.3, 300))}\n")
+    # Every fifth word is wrong, of every tenth recording nothing was heard, every seventh is left
+    # out.
+    rows = ["path,text"]
+    for i, u in enumerate(read_utterances([f"iemocap={iemocap}"])):
+        heard = [
+            str(rng.choice(known)) if k % 5 == i % 5 else w for k, w in enumerate(u.text.split())
+        ]
+        if i % 7:
+            rows.append(f'{u.path},"{" ".join(heard) if i % 10 else ""}"')
+    (folder / "asr.csv").write_text("\n".join(rows))
+    return ["--vectors", folder / "vectors.txt", "--asr-transcripts", folder / "asr.csv"]
+
+
 @pytest.mark.parametrize("paper", PAPERS)
-def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, tmp_path, monkeypatch):
+def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, words, tmp_path, monkeypatch):
     book = load_book(paper)
     # All rows of the tables; of the figures' sweeps, which only repeat a network, one.
     rows, seen = [], set()
@@ -337,6 +394,8 @@ def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, tmp_path, monk
         # 80 000 values a window: a few will do.
         small["windows"] = {"train_hop_frames": 400}
         small["window_hop_frames"] = 400
+    if paper == "mscnn_spu":
+        small |= {"window_frames": 200, "model_params": {"n_filters": 8, "n_hidden": 16}}
     # A speaker of the little tree who speaks for 2 s at least, where shorter clips are dropped.
     fold = FOLD.get(paper, 0)
     monkeypatch.setattr(
@@ -346,7 +405,7 @@ def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, tmp_path, monk
     )  # fmt: skip
     result = invoke(
         "reproduce", paper, "--iemocap", iemocap, "-o", tmp_path, "--seeds", 1, "--fold", fold,
-        "--epochs", 1, "--device", "cpu",
+        "--epochs", 1, "--device", "cpu", *(words if paper == "mscnn_spu" else ()),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     table = (tmp_path / "reproduction.md").read_text()
@@ -360,6 +419,68 @@ def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, tmp_path, monk
         assert 0.0 <= float(cells[4]) <= 100.0
         assert 0.0 <= float(cells[6]) <= 100.0
         assert cells[7] == "1 x 1 x 1"
+
+
+@pytest.fixture
+def three_rows(monkeypatch) -> None:
+    """Paper 2 in a small size, with one row of each kind: sound, words, a recogniser's words."""
+    book = load_book("mscnn_spu")
+    small = {"window_frames": 200, "model_params": {"n_filters": 8, "n_hidden": 16}}
+    rows = tuple(book.rows[i] for i in (0, 2, 5))
+    few = type(book)(merged_table(book.table, small), book.variants, book.protocols, rows)
+    monkeypatch.setattr("training.cli.load_book", lambda name: few)
+
+
+def test_rows_that_need_an_option_are_named_and_run_once_it_is_there(
+    three_rows, iemocap, words, tmp_path
+):
+    command = [
+        "reproduce", "mscnn_spu", "--iemocap", iemocap, "-o", tmp_path, "--seeds", 1, "--fold", 0,
+        "--epochs", 1, "--device", "cpu", "--cache", tmp_path / "cache",
+    ]  # fmt: skip
+    result = invoke(*command)
+    assert result.exit_code == 0, result.output
+    assert "| Table 1 | Text-CNN | full | 67.80 | -- | 67.70 | -- |  |" in result.stdout
+    assert "\n`--` needs --vectors: Table 1, Text-CNN.\n" in result.stdout
+    assert (
+        "\n`--` needs --vectors and --asr-transcripts: Table 1, Text-CNN, ASR transcript.\n"
+        in result.stdout
+    )
+    assert "Audio-CNN | full | 65.40 | --" not in result.stdout
+    first = (tmp_path / "main-full" / "seed0-fold0" / RESULT).stat().st_mtime_ns
+
+    result = invoke(*command, *words[:2])
+    assert result.exit_code == 0, result.output
+    assert "`--` needs --asr-transcripts: Table 1, Text-CNN, ASR transcript." in result.stdout
+    assert "Text-CNN | full | 67.80 | --" not in result.stdout
+
+    result = invoke(*command, *words)
+    assert result.exit_code == 0, result.output
+    assert "--` needs" not in result.stdout
+    assert "| -- |" not in result.stdout
+    assert "asr.csv: no words for " in result.stderr
+    # What is finished is not trained again, and the recogniser's words are told of and other ones.
+    assert (tmp_path / "main-full" / "seed0-fold0" / RESULT).stat().st_mtime_ns == first
+    own, asr = (
+        json.loads((tmp_path / n / "run.json").read_text()) for n in ("text-full", "text-full-asr")
+    )
+    assert own.pop("words") != asr.pop("words")
+    assert own == asr
+    reports = [
+        json.loads((tmp_path / n / "report.json").read_text())["protocol"]
+        for n in ("text-full", "text-full-asr")
+    ]
+    assert reports[1] == f"{reports[0]}; words of asr.csv"
+
+
+def test_a_table_of_another_corpus_is_refused(iemocap, tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "asr.csv").write_text("path,text\na.wav,hello\n")
+    result = invoke(
+        "reproduce", "mscnn_spu", "--iemocap", iemocap, "-o", tmp_path,
+        "--asr-transcripts", tmp_path / "asr.csv",
+    )  # fmt: skip
+    assert "names none of the corpus's recordings" in str(result.exception)
 
 
 def merged_table(table, changes):

@@ -94,7 +94,6 @@ def test_every_paper_has_a_network_of_four_classes_and_so_has_the_product():
     assert list(MODELS) == [
         "head_fusion",
         "mscnn_spu",
-        "mscnn_spu_att",
         "attention_pooling",
         "ilt_cat",
         "context_attention",
@@ -257,7 +256,7 @@ def test_an_utterance_embedding_is_appended():
     assert net.reduce.in_features == 3 * 3 * 16 + 5
     with torch.no_grad():
         assert not torch.allclose(net(x, embedding=e), net(x, embedding=e + 1.0))
-        both = torch.cat([net.pool(x), e], dim=1)
+        both = torch.cat([net.pool_audio(x).flatten(1), e], dim=1)
         close(net(x, embedding=e), net.classify(F.relu(net.reduce(both))))
     with pytest.raises(ValueError, match="embedding"):
         net(x)

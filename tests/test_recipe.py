@@ -123,7 +123,49 @@ def test_the_published_figures_are_there():
     assert figures["Table 1", "ILT, trainable plus, no PE", ""] == (67.56, 68.63)
     assert figures["Table 2", "CAT", ""] == (68.1, 69.25)
     assert figures["Table 1", "Proposed model", "improvised"] == (68.8, 63.7)
-    assert len(figures) == 8 + 2 + 3 + 16 + 8
+    assert len(figures) == 8 + 14 + 3 + 16 + 8
+
+
+def test_paper_2_has_all_rows_of_its_tables_in_their_order():
+    book = load_book("mscnn_spu")
+    # What each row reads: sound, an utterance embedding, words, and whose.
+    rows = []
+    for row in book.rows:
+        recipe = book.recipe(row.variant, "paper")
+        params = recipe.model_params
+        reads = "" if params.get("modality") == "text" else "A"
+        reads += "x" if recipe.embedding and params["n_embedding"] else ""
+        reads += "T" if recipe.text.tokens else ""
+        rows.append((row.table[-1], row.wa, row.ua, reads, row.transcripts))
+    assert rows == [
+        ("1", 65.4, 66.7, "A", ""),
+        ("1", 66.6, 68.4, "Ax", ""),
+        ("1", 67.8, 67.7, "T", ""),
+        ("1", 79.5, 80.4, "AxT", ""),
+        ("1", 80.3, 81.4, "AxT", ""),
+        ("1", 62.4, 61.5, "T", "asr"),
+        ("1", 77.4, 78.2, "AxT", "asr"),
+        ("1", 78.0, 79.1, "AxT", "asr"),
+        ("2", 80.3, 81.4, "AxT", ""),
+        ("2", 79.5, 80.4, "AxT", ""),
+        ("2", 78.5, 79.3, "AT", ""),
+        ("2", 77.7, 78.6, "AT", ""),
+        ("2", 77.2, 78.3, "AT", ""),
+        ("2", 73.5, 74.0, "AT", ""),
+    ]
+    parts = [book.recipe(row.variant).model_params for row in book.rows[8:]]
+    taken = [
+        (p.get("attention", True), p.get("text_pooling", "spu"), p.get("swem", True), p["pooling"])
+        for p in parts
+    ]
+    assert taken == [
+        (True, "spu", True, "spu"),
+        (False, "spu", True, "spu"),
+        (False, "spu", True, "spu"),
+        (False, "max", True, "spu"),
+        (False, "max", False, "spu"),
+        (False, "max", False, "max"),
+    ]
 
 
 def test_a_protocol_that_flatters_says_so():
@@ -191,5 +233,8 @@ def test_wrong_recipes_are_told(tmp_path):
         path.write_text(text.replace(old, new))
         with pytest.raises(ConfigError, match=message):
             load_book(path)
+    path.write_text(f'{text}\n[[rows]]\ntable = "1"\nrow = "x"\ntranscripts = "a friend"\n')
+    with pytest.raises(ConfigError, match=r"rows\.transcripts = 'a friend'"):
+        load_book(path)
     path.write_text(text)
     assert load_recipe(f"{path}/layers-1").model_params["n_layers"] == 1

@@ -24,6 +24,8 @@ from ser_stream.text import WordVectors, tokenize  # noqa: E402
 from ser_stream.types import AudioBlock  # noqa: E402
 from training.checkpoint import Checkpoint  # noqa: E402
 from training.cli import app  # noqa: E402
+from training.corpora import Utterance  # noqa: E402
+from training.crossval import with_transcripts  # noqa: E402
 from training.recipe import load_recipe, parse_recipe  # noqa: E402
 
 RATE_HZ = 16000
@@ -61,9 +63,11 @@ def corpus(tmp_path_factory) -> Path:
             vector = rng.normal(0, 0.1, WIDTH)
             vector[0] = (word in GOOD) - (word in BAD)
             file.write(f"{word} {' '.join(f'{v:.4f}' for v in vector)}\n")
-    text = (Path(training.recipes.__path__[0]) / "mscnn_spu_att.toml").read_text()
+    text = (Path(training.recipes.__path__[0]) / "mscnn_spu.toml").read_text()
     for old, new in (
-        ("n_text = 300", f"n_text = {WIDTH}, n_filters = 16, n_hidden = 32"),
+        ("n_filters = 128", "n_filters = 16"),
+        ("n_hidden = 256", "n_hidden = 32"),
+        ("n_text = 300", f"n_text = {WIDTH}"),
         ("width = 300", f"width = {WIDTH}"),
         ("tokens = 64", "tokens = 12"),
         ("lr = 5e-4", "lr = 3e-3"),
@@ -74,10 +78,10 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
-def train(corpus: Path, output: Path, variant: str = "", *more: str) -> float:
+def train(corpus: Path, output: Path, variant: str = "spu-att", *more: str) -> float:
     result = CliRunner().invoke(
         app,
-        ["run", str(corpus / "small.toml") + variant, "--corpus",
+        ["run", f"{corpus / 'small.toml'}/{variant}", "--corpus",
          f"manifest={corpus / 'manifest.csv'}", "--vectors", str(corpus / "vectors.txt"),
          "--fold", "0", "--seed", "0", "--epochs", "30", "--device", "cpu", "-o", str(output),
          *more],
@@ -112,9 +116,9 @@ def heard(run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_label_of_voice_and_words_needs_both(corpus, run, tmp_path):
-    assert train(corpus, tmp_path / "spu", "/spu") > 0.85
-    for part in ("audio", "text"):
-        assert 0.3 < train(corpus, tmp_path / part, f"/{part}") < 0.7
+    assert train(corpus, tmp_path / "spu", "spu") > 0.85
+    for part in ("embedding", "text"):
+        assert 0.3 < train(corpus, tmp_path / part, part) < 0.7
 
 
 def test_a_bundle_tells_its_words_and_goes_by_them(corpus, exported, run, heard):
@@ -151,17 +155,98 @@ def test_without_words_it_goes_by_the_sound(exported, heard, speech):
 def test_what_words_need_is_told(corpus, tmp_path):
     vectors = tmp_path / "wide.txt"
     vectors.write_text("a 1 2 3\nb 4 5 6\n")
-    with pytest.raises(ConfigError, match=r"3 values a word, .* wants 8"):
-        train(corpus, tmp_path / "a", "", "--vectors", str(vectors))
+    train(corpus, tmp_path / "a", "text", "--vectors", str(vectors), "--epochs", "1")
+    narrow = Checkpoint.load(tmp_path / "a" / "seed0-fold0")
+    assert narrow.recipe.text.width == narrow.recipe.model_params["n_text"] == 3
+    vectors.write_text("a 1 2 3\nb 4 5\n")
+    with pytest.raises(ConfigError, match="line 2"):
+        train(corpus, tmp_path / "a", "spu", "--vectors", str(vectors))
     with pytest.raises(ConfigError, match="No such file"):
-        train(corpus, tmp_path / "b", "", "--vectors", str(tmp_path / "none.txt"))
-    command = ["run", "mscnn_spu_att", "--corpus", f"manifest={corpus / 'manifest.csv'}"]
+        train(corpus, tmp_path / "b", "spu", "--vectors", str(tmp_path / "none.txt"))
+    command = ["run", "mscnn_spu/text", "--corpus", f"manifest={corpus / 'manifest.csv'}"]
     result = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "c")])
     assert "name their vectors with --vectors" in str(result.exception)
 
 
+def write_table(path: Path, rows: list[list[str]], header: str = "path,text") -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+    return path
+
+
+def test_transcripts_stand_in_for_a_corpus_without_text(corpus, tmp_path):
+    with (corpus / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = write_table(tmp_path / "asr.csv", [[str(corpus / r["path"]), r["text"]] for r in rows])
+    mute = write_table(
+        tmp_path / "mute.csv",
+        [[str(corpus / r["path"]), r["emotion"], r["speaker"], "lovely awful"] for r in rows],
+        "path,emotion,speaker,text",
+    )
+    short = ("--epochs", "2", "--cache", str(tmp_path / "cache"))
+    own = train(corpus, tmp_path / "own", "text", *short)
+    told = ("--corpus", f"manifest={mute}", "--transcripts", str(table))
+    command = ["run", f"{corpus / 'small.toml'}/text", "--vectors", str(corpus / "vectors.txt"),
+               "--fold", "0", "--seed", "0", *short, "--device", "cpu"]  # fmt: skip
+    result = CliRunner().invoke(app, [*command, *told, "-o", str(tmp_path / "told")])
+    assert result.exit_code == 0, result.output
+    assert "; words of asr.csv: WA" in result.stdout
+    assert "no words for" not in result.stderr
+    report = json.loads((tmp_path / "told" / "report.json").read_text())
+    assert report["protocol"].endswith("; words of asr.csv")
+    figures = report["folds"][0]["test"]["manifest"]
+    assert figures["uar"] == own
+    assert figures["protocol"].endswith("; words of asr.csv")
+    # Other words are another run, and what has none is told of.
+    write_table(table, [[str(corpus / r["path"]), r["text"]] for r in rows[5:]])
+    result = CliRunner().invoke(app, [*command, *told, "-o", str(tmp_path / "told")])
+    assert "another --output" in str(result.exception)
+    result = CliRunner().invoke(app, [*command, *told, "-o", str(tmp_path / "fewer")])
+    assert f"{table}: no words for 5 of {len(rows)} utterances" in result.stderr
+    command[1] = str(corpus / "small.toml")
+    result = CliRunner().invoke(app, [*command, *told, "-o", str(tmp_path / "sound")])
+    assert "mscnn_spu reads no words; leave --transcripts out" in str(result.exception)
+
+
+def test_transcripts_are_found_by_the_file_and_its_spans(tmp_path):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.wav").symlink_to("b.wav")
+
+    def clip(name: str, start_s: float = 0.0, end_s: float | None = None) -> Utterance:
+        return Utterance(tmp_path / name, "manifest", "s", "sad", "", "", "own", start_s, end_s)
+
+    table = write_table(
+        tmp_path / "t.csv",
+        [
+            ["a.wav", "one two", "0", "2"],
+            ["a.wav", "three", "2", "4"],
+            ["b.wav", "four five", "", ""],
+        ],
+        "path,text,start_s,end_s",
+    )
+    heard = [
+        clip("a.wav", 0.0, 1.0),
+        clip("a.wav", 1.0, 2.0),
+        clip("a.wav", 2.0),
+        clip("a.wav", 4.0),
+    ]
+    heard += [clip("link.wav"), clip("c.wav")]
+    told = with_transcripts(heard, table)
+    assert [u.text for u in told] == ["one", "two", "three", "", "four five", ""]
+    assert [(u.path, u.start_s, u.end_s) for u in told] == [
+        (u.path, u.start_s, u.end_s) for u in heard
+    ]
+    with pytest.raises(ConfigError, match=r"b\.wav holds 2 utterances; give its words start_s"):
+        with_transcripts([clip("b.wav", 0.0, 1.0), clip("link.wav", 1.0)], table)
+    with pytest.raises(ConfigError, match=r"none of the corpus's recordings, such as .*c\.wav"):
+        with_transcripts([clip("c.wav")], table)
+
+
 def test_words_cannot_be_mixed_up():
-    table = load_recipe("mscnn_spu_att").as_dict()
+    table = load_recipe("mscnn_spu/spu-att").as_dict()
     table["train"]["mixup"] = 0.2
     with pytest.raises(ConfigError, match="words cannot be mixed"):
         parse_recipe(table)

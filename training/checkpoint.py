@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser_stream.bundle import TrainingData, WordInput
+from ser_stream.bundle import SpeakerInput, TrainingData, WordInput
 from ser_stream.errors import SerStreamError
 from ser_stream.types import Float32
 from training.models import make_model
@@ -38,6 +38,7 @@ class Checkpoint:
         training_data: corpora that were learnt from.
         metrics: results, each with its protocol.
         words: what it reads beside the sound; None for a network of sound alone.
+        speaker: the embedder that tells it who speaks; None for a network that is not told by one.
         examples: the network's inputs for some windows of real audio; parity is checked on them.
     """
 
@@ -51,6 +52,7 @@ class Checkpoint:
     metrics: dict[str, Any]
     examples: Inputs
     words: WordInput | None = None
+    speaker: SpeakerInput | None = None
 
     def save(self, path: Path) -> None:
         """Write to ``path``, replacing it in one step."""
@@ -67,6 +69,7 @@ class Checkpoint:
                 "training_data": [asdict(d) for d in self.training_data],
                 "metrics": self.metrics,
                 "words": None if self.words is None else asdict(self.words),
+                "speaker": None if self.speaker is None else asdict(self.speaker),
                 "examples": torch.from_numpy(self.examples.features),
                 "example_extra": {
                     name: torch.from_numpy(value) for name, value in self.examples.extra.items()
@@ -108,4 +111,5 @@ class Checkpoint:
                 {name: value.numpy() for name, value in table["example_extra"].items()},
             ),
             WordInput(**words) if (words := table.get("words")) is not None else None,
+            SpeakerInput(**told) if (told := table.get("speaker")) is not None else None,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ser_stream.bundle import ModelBundle
 from ser_stream.entry import EXIT_ERROR, run_command
 from ser_stream.errors import ConfigError
+from ser_stream.folders import cache_folder
 from training.corpora import CORPORA, Utterance
 from training.crossval import (
     Job,
@@ -29,6 +29,9 @@ from training.crossval import (
     results_of,
     run_jobs,
     select,
+    told_by_embedder,
+    with_transcripts,
+    with_vectors,
 )
 from training.evaluate import Hearing, as_trained, evaluate
 from training.fit import Epoch
@@ -56,6 +59,10 @@ CorpusOption = Annotated[
         "--corpus",
         help=f"NAME=FOLDER; names: {', '.join(CORPORA)} (manifest=FILE.csv). Repeatable.",
     ),
+]
+EmbedderOption = Annotated[
+    Path | None,
+    typer.Option("--embedder", help="A speaker embedder, in place of the speaker's statistics."),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")]
 VectorsOption = Annotated[
@@ -103,9 +110,8 @@ def list_recipes(
             typer.echo(f"    {recipe.source}")
         if rows:
             for row in book.rows:
-                where = f"{row.table}, {row.row}" + (f" ({row.part})" if row.part else "")
                 figures = "" if math.isnan(row.wa) else f"WA {row.wa}, UA {row.ua}: "
-                typer.echo(f"    {where}: {figures}{_full_name(book, row.variant)}")
+                typer.echo(f"    {_place(row)}: {figures}{_full_name(book, row.variant)}")
         else:
             for variant in book.variants:
                 typer.echo(f"    {_full_name(book, variant)}")
@@ -136,6 +142,13 @@ def run(
     ] = None,
     noise: NoiseOption = None,
     vectors: VectorsOption = None,
+    embedder: EmbedderOption = None,
+    transcripts: Annotated[
+        Path | None,
+        typer.Option(
+            "--transcripts", help="A CSV (path, text) of words in place of the corpus's own."
+        ),
+    ] = None,
     output: OutputOption = Path("run"),
     cache: CacheOption = None,
     device: DeviceOption = "auto",
@@ -171,11 +184,20 @@ def run(
         changes["labels"] = [name.strip() for name in labels.split(",")]
     if merge is not None:
         changes["merge"] = _merge(merge, book.recipe(variant, protocol).merge)
+    utterances = read_utterances(corpus)
+    if transcripts is not None:
+        utterances = with_transcripts(utterances, transcripts)
     planned = _plan(
-        book, variant, protocol, changes, read_utterances(corpus), noise, output, cache, device,
-        precision,
-    )  # fmt: skip
-    planned = replace(planned, vectors=vectors)
+        book, variant, protocol, changes, utterances, noise, output, cache, device, precision
+    )
+    if planned.recipe.text.tokens:
+        planned = replace(planned, transcripts=transcripts)
+        if vectors is not None:
+            planned = with_vectors(planned, vectors)
+    elif transcripts is not None:
+        raise ConfigError(f"{planned.recipe.name} reads no words; leave --transcripts out")
+    if embedder is not None:
+        planned = told_by_embedder(planned, embedder)
     if division is not None:
         folds = replace(planned.protocol.folds, kind=division)
         planned = replace(planned, protocol=replace(planned.protocol, folds=folds))
@@ -191,9 +213,7 @@ def run(
     failed: list[str] = []
     summaries = _cross_validate([planned], todo, jobs, failed)[planned.folder]
     for name, summary in summaries.items():
-        typer.echo(
-            f"{planned.recipe.name} on {name}, {planned.protocol.describe()}: " + _figures(summary)
-        )
+        typer.echo(f"{planned.recipe.name} on {name}, {planned.terms}: " + _figures(summary))
     _tell_failures(failed, len(todo))
 
 
@@ -202,6 +222,13 @@ def reproduce(
     paper: Annotated[str, typer.Argument(help="A recipe with the tables of a paper; see list.")],
     iemocap: Annotated[Path, typer.Option("--iemocap", help="A copy of IEMOCAP.")],
     vectors: VectorsOption = None,
+    embedder: EmbedderOption = None,
+    asr_transcripts: Annotated[
+        Path | None,
+        typer.Option(
+            "--asr-transcripts", help="A CSV (path, text) of a recogniser's words, for ASR rows."
+        ),
+    ] = None,
     output: OutputOption = Path("reproduction"),
     cache: CacheOption = None,
     device: DeviceOption = "auto",
@@ -213,49 +240,83 @@ def reproduce(
     ] = None,
     fold: FoldOption = None,
 ) -> None:
-    """Run every row of a paper's tables as published, and print it beside the published figures."""
+    """Run every row of a paper's tables as published, and print it beside the published figures.
+
+    Rows that need an option which is not given are left out, and named below the table.
+    """
     book = load_book(paper)
     if not book.rows:
         raise ConfigError(f"recipe {paper} reproduces no paper")
-    utterances = read_utterances([f"iemocap={iemocap}"])
+    spoken = {"": read_utterances([f"iemocap={iemocap}"])}
+    if asr_transcripts is not None:
+        spoken["asr"] = with_transcripts(spoken[""], asr_transcripts)
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    runs: dict[tuple[str, str], Run] = {}
-    impossible: dict[tuple[str, str], str] = {}
+    runs: dict[tuple[str, str, str], Run] = {}
+    not_run: dict[tuple[str, str, str], str] = {}
+    failed: list[str] = []
     todo: list[Job] = []
     chosen = None if seeds is None else list(range(seeds))
     for row in book.rows:
-        if (row.variant, row.part) in {*runs, *impossible}:
+        key = _key(row)
+        if key in {*runs, *not_run}:
             continue
         try:
-            name = "-".join([row.variant or "main", row.part or "full"])
+            names = [row.variant or "main", row.part or "full", row.transcripts]
             planned = _plan(
-                book, row.variant, "paper", {**changes, "part": row.part}, utterances, None,
-                output / name, cache, device, precision,
+                book, row.variant, "paper", {**changes, "part": row.part},
+                spoken.get(row.transcripts, spoken[""]), None,
+                output / "-".join(filter(None, names)), cache, device, precision,
             )  # fmt: skip
-            planned = replace(planned, vectors=vectors)
+            if embedder is not None and planned.recipe.embedding:
+                planned = told_by_embedder(planned, embedder)
+            needs = []
+            if planned.recipe.text.tokens:
+                if vectors is None:
+                    needs = ["--vectors"]
+                else:
+                    planned = with_vectors(planned, vectors)
+            if row.transcripts:
+                needs += ["--asr-transcripts"] if asr_transcripts is None else []
+                planned = replace(planned, transcripts=asr_transcripts)
+            if needs:
+                not_run[key] = f"needs {' and '.join(needs)}"
+                continue
             todo += jobs_of(planned, chosen, fold)
-            runs[row.variant, row.part] = planned
+            runs[key] = planned
         except ConfigError as error:
-            impossible[row.variant, row.part] = str(error)
-    failed: list[str] = list(impossible.values())
+            not_run[key] = str(error)
+            failed.append(str(error))
     summaries = _cross_validate(list(runs.values()), todo, jobs, failed) if runs else {}
     lines = []
+    left_out: dict[str, list[str]] = {}
     for row in book.rows:
-        planned = runs.get((row.variant, row.part))
+        planned = runs.get(_key(row))
         summary = summaries[planned.folder].get("iemocap") if planned else None
         lines.append(_beside(row, summary, planned))
+        if planned is None:
+            left_out.setdefault(not_run[_key(row)], []).append(_place(row))
+    notes = [f"\n`--` {reason}: {'; '.join(rows)}.\n" for reason, rows in left_out.items()]
     header = [
         "table", "row", "part", "WA published", "WA here", "UA published", "UA here",
         "folds x seeds x epochs",
     ]  # fmt: skip
     text = (
         f"# {paper} on IEMOCAP\n\n{book.protocol('paper').describe()}. Percent; mean over folds "
-        f"and half its 95 % interval.\n\n{markdown_table(header, lines)}\n"
+        f"and half its 95 % interval.\n\n{markdown_table(header, lines)}\n{''.join(notes)}"
     )
     output.mkdir(parents=True, exist_ok=True)
     (output / "reproduction.md").write_text(text, encoding="utf-8")
     typer.echo(text)
     _tell_failures(failed, 0)
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    """Rows with the same key report the same run."""
+    return row.variant, row.part, row.transcripts
+
+
+def _place(row: Row) -> str:
+    return f"{row.table}, {row.row}" + (f" ({row.part})" if row.part else "")
 
 
 def _tell_failures(failed: list[str], n_jobs: int) -> None:
@@ -308,7 +369,7 @@ def _plan(
         protocol,
         select(utterances, recipe),
         tuple(noises),
-        cache_folder() if cache is None else cache,
+        cache_folder("features") if cache is None else cache,
         output,
         device,
         precision,
@@ -329,6 +390,8 @@ def _cross_validate(
     if not follower:
         for one in runs:
             claim(one)
+        for line in dict.fromkeys(filter(None, map(_without_words, runs))):
+            typer.echo(line, err=True)
     with _bars(hidden=follower) as bars:
         if not follower:
             for one in runs:
@@ -373,12 +436,20 @@ def _cross_validate(
         write_report(
             one.folder,
             f"{one.recipe.name}, protocol {one.protocol_name}",
-            one.protocol.describe(),
+            one.terms,
             one.recipe.labels,
             summaries[one.folder],
             done,
         )
     return summaries
+
+
+def _without_words(run: Run) -> str:
+    """How many utterances a table of transcripts has no words for; "" if none."""
+    n = sum(not u.text for u in run.utterances)
+    if run.transcripts is None or not n:
+        return ""
+    return f"{run.transcripts}: no words for {n} of {len(run.utterances)} utterances"
 
 
 def _one_line(result: dict[str, Any]) -> str:
@@ -481,6 +552,54 @@ def card_command(
         write_comparison(output / "README.md", cards)
 
 
+@app.command("speakers")
+def speakers_command(
+    corpus: CorpusOption = [],  # noqa: B006 typer reads the default, nothing writes it
+    recipe_file: Annotated[
+        Path | None, typer.Option("--recipe", help="A .toml file; the shipped x-vector without.")
+    ] = None,
+    noise: NoiseOption = None,
+    output: OutputOption = Path("speakers"),
+    cache: CacheOption = None,
+    device: DeviceOption = "auto",
+    epochs: EpochsOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of 0.")] = None,
+    final: Annotated[
+        bool,
+        typer.Option("--final", help="Learn from the validation speakers too; report on the test."),
+    ] = False,
+) -> None:
+    """Train a speaker embedder, and report equal error rates on speakers it never heard."""
+    from training import speakers
+
+    recipe = speakers.load_speaker_recipe(recipe_file)
+    changes = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+    recipe = replace(recipe, train=replace(recipe.train, **changes))
+    run = speakers.SpeakerRun(
+        recipe,
+        read_utterances(corpus),
+        () if noise is None else split_noises(noise)[0],
+        cache_folder("features") if cache is None else cache,
+        output,
+        final,
+        launch(device, "fp32"),
+    )
+    with _bars() as bars:
+        features = bars.add_task("features", total=len(run.utterances))
+        epochs_done = bars.add_task("epochs", total=recipe.train.epochs)
+
+        def on_epoch(epoch: speakers.SpeakerEpoch, eer: float) -> None:
+            told = f"loss {epoch.loss:.3f}" + ("" if math.isnan(eer) else f", EER {eer:.3f}")
+            bars.update(epochs_done, completed=epoch.number, description=told)
+            if not bars.console.is_terminal:
+                typer.echo(f"epoch {epoch.number} of {recipe.train.epochs}: {told}", err=True)
+
+        checkpoint = speakers.run_speakers(run, _teller(bars, features), on_epoch)
+    for name, result in checkpoint.metrics.items():
+        eer = "too few recordings" if result["eer"] is None else f"EER {result['eer']:.3f}"
+        typer.echo(f"{recipe.name} on {name} ({len(result['speakers'])} speakers): {eer}")
+
+
 def _kept_card(path: Path) -> dict[str, Any]:
     """A card that lies there from before; empty without one that can be read."""
     try:
@@ -508,14 +627,6 @@ def _part(
             f"have learnt from them; it was on {', '.join(sorted(told))}: see --fold"
         )
     return chosen
-
-
-def cache_folder() -> Path:
-    """Where features are kept: $SER_STREAM_CACHE, or the user's cache folder."""
-    if told := os.environ.get("SER_STREAM_CACHE"):
-        return Path(told)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "ser-stream" / "features"
 
 
 @contextmanager

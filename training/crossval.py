@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -19,14 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser_stream.bundle import WordInput
+from ser_stream.bundle import SpeakerInput, WordInput
 from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.speaker import SpeakerEmbedder
 from ser_stream.text import WordVectors, tokenize
+from ser_stream.transcripts import Transcript, read_transcripts_csv
 from ser_stream.types import Float32
 from training.calibration import Calibration, mean_posterior
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.corpora import CREDITS, Utterance, read_corpus
-from training.dataset import FeatureStore, build_features
+from training.dataset import FeatureStore, build_features, load_audio
 from training.fit import Epoch, Trained, fit, predict
 from training.folds import Split, make_splits
 from training.launch import Launch, launch
@@ -57,6 +62,8 @@ class Run:
         device: see `training.launch.launch`.
         precision: likewise.
         vectors: a GloVe text file, for recipes with words.
+        embedder: an embedder's file, for recipes that are told by one who speaks.
+        transcripts: the table that the utterances' text is from; None where it is the corpora's.
         refit: a finished fold's folder: learn from its validation utterances too, for all epochs,
             and take its calibration.
     """
@@ -72,10 +79,18 @@ class Run:
     precision: str = "auto"
     refit: Path | None = None
     vectors: Path | None = None
+    transcripts: Path | None = None
+    embedder: Path | None = None
 
     def splits(self, seed: int) -> list[Split]:
         """All folds of ``seed``; the random kinds divide anew for each."""
         return make_splits(self.protocol.folds, self.utterances, seed)
+
+    @property
+    def terms(self) -> str:
+        """What a figure of this run means, in words."""
+        told = self.protocol.describe()
+        return told if self.transcripts is None else f"{told}; words of {self.transcripts.name}"
 
     def describe(self) -> dict[str, Any]:
         """What has to stay the same for a run to be gone on with."""
@@ -97,6 +112,8 @@ class Run:
             "refit": None if self.refit is None else str(self.refit.resolve()),
             # Not for runs without words: those of before there were any go on.
             **({} if self.vectors is None else {"vectors": self.vectors.name}),
+            **({} if self.embedder is None else {"embedder": self.embedder.name}),
+            **({} if not self.recipe.text.tokens else {"words": _digest_of_texts(self.utterances)}),
         }
 
 
@@ -142,6 +159,34 @@ def read_utterances(corpora: Sequence[str]) -> list[Utterance]:
     if not utterances:
         raise ConfigError("nothing to work on; name a corpus: --corpus crema-d=FOLDER")
     return utterances
+
+
+def with_transcripts(utterances: Sequence[Utterance], path: Path) -> list[Utterance]:
+    """Replace the text of ``utterances`` by that of a table of transcripts.
+
+    Recordings are matched by their resolved path. Where several utterances are spans of one file,
+    each takes the words of its own time. An utterance that the table does not name has no text.
+
+    Raises:
+        TranscriptError: the table cannot be read; see `ser_stream.transcripts`.
+        ConfigError: it names none of the recordings, or gives words without times for a file that
+            holds several utterances.
+    """
+    table = read_transcripts_csv(path)
+    files = [u.path.resolve() for u in utterances]
+    if table.keys().isdisjoint(files):
+        raise ConfigError(f"{path}: names none of the corpus's recordings, such as {files[0]}")
+    spans = Counter(files)
+    replaced = []
+    for u, file in zip(utterances, files, strict=True):
+        transcript = table.get(file, Transcript((), timed=True))
+        if spans[file] > 1 and not transcript.timed:
+            raise ConfigError(
+                f"{path}: {file} holds {spans[file]} utterances; give its words start_s and end_s"
+            )
+        words = transcript.words_between(u.start_s, math.inf if u.end_s is None else u.end_s)
+        replaced.append(replace(u, text=" ".join(word.text for word in words)))
+    return replaced
 
 
 def select(utterances: Sequence[Utterance], recipe: Recipe) -> tuple[Utterance, ...]:
@@ -276,9 +321,83 @@ def load_features(
 ) -> FeatureStore:
     """Compute or find the features of a run's utterances."""
     store = build_features(run.utterances, run.recipe, run.noises, run.cache, progress)
-    if not run.recipe.text.tokens:
-        return store
-    return replace(store, words=word_vectors(run))
+    if run.recipe.text.tokens:
+        store = replace(store, words=word_vectors(run))
+    if run.recipe.speaker:
+        store = replace(store, speakers=speaker_embeddings(run, progress))
+    return store
+
+
+def with_vectors(run: Run, path: Path) -> Run:
+    """``run`` with the word vectors in ``path``, of whatever width they are.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    width = WordVectors.open(path, run.cache).dimension
+    recipe = run.recipe
+    recipe = replace(
+        recipe,
+        text=replace(recipe.text, width=width),
+        model_params={**recipe.model_params, "n_text": width},
+    )
+    return replace(run, recipe=recipe, vectors=path)
+
+
+def told_by_embedder(run: Run, path: Path) -> Run:
+    """``run`` with the embedder in ``path`` in the place of the statistics that stand for one.
+
+    Raises:
+        ConfigError: its recipe is told nothing of the speaker.
+        BundleError: that is no embedder.
+    """
+    recipe = run.recipe
+    if recipe.embedding != "statistics":
+        raise ConfigError(f"{recipe.name} is not told who speaks; leave --embedder out")
+    dimension = SpeakerEmbedder.load(path).dimension
+    params = {**recipe.model_params, "n_embedding": dimension}
+    told = replace(recipe, embedding="", speaker=dimension, model_params=params)
+    return replace(run, recipe=told, embedder=path)
+
+
+def speaker_embeddings(
+    run: Run, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Float32]:
+    """Embedding of the speaker of each of a run's utterances, float32 (dimension,), cached.
+
+    **Decision**: that of the whole clean recording, as the paper has it; live it is that of the
+    last ten seconds of voiced speech.
+
+    Raises:
+        ConfigError: no embedder was named.
+        BundleError: it cannot be used.
+        CorpusError: a clip cannot be read.
+    """
+    if run.embedder is None:
+        raise ConfigError(f"{run.recipe.name} is told who speaks: name an embedder, --embedder")
+    embedder = SpeakerEmbedder.load(run.embedder)
+    clips = [(str(u.path.resolve()), u.start_s, u.end_s) for u in run.utterances]
+    key = json.dumps([embedder.digest, clips])
+    path = run.cache / f"speakers-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    if path.is_file():
+        return list(np.load(path))
+    rate = embedder.extractor.sample_rate_hz
+    found = []
+    for done, u in enumerate(run.utterances):
+        progress(done, len(run.utterances))
+        found.append(embedder.embed_recording(load_audio(u.path, rate, u.start_s, u.end_s)))
+    run.cache.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.npy")
+    np.save(part, np.stack(found))
+    part.replace(path)
+    return found
+
+
+def _speaker_input(run: Run) -> SpeakerInput | None:
+    if run.embedder is None:
+        return None
+    embedder = SpeakerEmbedder.load(run.embedder)
+    return SpeakerInput(embedder.dimension, run.embedder.name, embedder.digest)
 
 
 def _word_input(run: Run) -> WordInput | None:
@@ -293,17 +412,11 @@ def word_vectors(run: Run) -> list[Float32]:
     """Vectors of the words of a run's transcripts, float32 (tokens, width) each.
 
     Raises:
-        ConfigError: no vectors were named, they have another width than the recipe's, or no
-            utterance has a transcript.
+        ConfigError: no vectors were named, they cannot be read, or no utterance has a transcript.
     """
     if run.vectors is None:
         raise ConfigError(f"{run.recipe.name} reads words: name their vectors with --vectors")
     vectors = WordVectors.open(run.vectors, run.cache)
-    if vectors.dimension != run.recipe.text.width:
-        raise ConfigError(
-            f"{run.vectors}: {vectors.dimension} values a word, {run.recipe.name} wants "
-            f"{run.recipe.text.width} (text.width in the recipe)"
-        )
     if not any(u.text.strip() for u in run.utterances):
         raise ConfigError(f"{run.recipe.name} reads words, but no utterance has a transcript")
     return [vectors.vectors(tokenize(u.text)) for u in run.utterances]
@@ -383,6 +496,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
         {f"test {name}": value for name, value in result["test"].items()},
         examples,
         _word_input(run),
+        _speaker_input(run),
     ).save(job.folder / CHECKPOINT)
     write_json(job.folder / RESULT, result)
     last.unlink(missing_ok=True)
@@ -419,8 +533,7 @@ def _test(
             **one.as_dict(recipe.labels),
             "left_out": int(((corpora == name) & ~heard).sum()),
             "speakers": sorted({u.speaker for u in split.test if u.corpus == name}),
-            "protocol": f"{name}: {split.description or f'fold {job.fold}'}; "
-            + job.run.protocol.describe(),
+            "protocol": f"{name}: {split.description or f'fold {job.fold}'}; " + job.run.terms,
         }
     # Spread over the test fold, so that they are different windows.
     chosen = [places[i] for i in np.linspace(0, len(places) - 1, N_EXAMPLES).astype(int)]
@@ -488,6 +601,11 @@ class _Curve:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _digest_of_texts(utterances: Sequence[Utterance]) -> str:
+    texts = json.dumps([u.text for u in utterances])
+    return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
 
 def _same_run(old: dict[str, Any], new: dict[str, Any]) -> bool:

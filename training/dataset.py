@@ -42,10 +42,13 @@ class FeatureStore:
         frames: per utterance and condition.
         words: word vectors of each utterance's transcript, float32 (tokens, width); empty for
             networks that take none.
+        speakers: embedding of each utterance's speaker, float32 (dimension,); empty for networks
+            that take none of an embedder.
     """
 
     frames: list[list[Frames]]
     words: list[Float32] = field(default_factory=list)
+    speakers: list[Float32] = field(default_factory=list)
 
     def __getitem__(self, key: tuple[int, int]) -> Frames:
         utterance, variant = key
@@ -57,7 +60,8 @@ class FeatureStore:
     def subset(self, indices: Sequence[int]) -> FeatureStore:
         """The store of some of the utterances, in the order of ``indices``."""
         words = [self.words[i] for i in indices] if self.words else []
-        return FeatureStore([self.frames[i] for i in indices], words)
+        speakers = [self.speakers[i] for i in indices] if self.speakers else []
+        return FeatureStore([self.frames[i] for i in indices], words, speakers)
 
     @property
     def variants(self) -> int:

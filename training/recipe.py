@@ -230,6 +230,7 @@ class Row:
         row: its name there.
         variant: the recipe's variant that it reports; "" is the recipe itself.
         part: of IEMOCAP: "improvised", "scripted" or "" for both.
+        transcripts: where the words come from: "" is the corpus itself, "asr" a recogniser.
         wa: published accuracy in percent; nan where the paper gives none.
         ua: published unweighted accuracy in percent.
     """
@@ -238,8 +239,12 @@ class Row:
     row: str
     variant: str = ""
     part: str = ""
+    transcripts: str = ""
     wa: float = float("nan")
     ua: float = float("nan")
+
+    def __post_init__(self) -> None:
+        _one_of("rows.transcripts", self.transcripts, ("", "asr"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +268,8 @@ class Recipe:
             of the "neutral" utterances.
         embedding: what the network is told of the speaker besides, one of
             `ser_stream.normalizer.EMBEDDINGS`.
+        speaker: values of an embedder's embedding of who speaks, in place of ``embedding``; 0 for
+            none. See `ser_stream.speaker`.
         calibrate: fit temperature and bias on the validation utterances, disturbed as in training.
         stranger_factor: the fitted temperature is multiplied by this: who chose the epoch speaks in
             a corpus that was trained on, a user does not.
@@ -287,6 +294,7 @@ class Recipe:
     normalizer_state: NormalizerState = NormalizerState.COLD
     statistics: str = "all"
     embedding: str = ""
+    speaker: int = 0
     calibrate: bool = False
     stranger_factor: float = 1.0
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
@@ -301,6 +309,8 @@ class Recipe:
         _one_of("normalizer_state", self.normalizer_state, tuple(NormalizerState))
         if self.stranger_factor <= 0:
             raise ConfigError(f"recipe: need stranger_factor > 0, got {self.stranger_factor}")
+        if self.speaker < 0 or (self.speaker and self.embedding):
+            raise ConfigError("recipe: give embedding or speaker, the latter 0 or more")
         if self.text.tokens and self.train.mixup:
             raise ConfigError("recipe: train.mixup mixes sounds, but words cannot be mixed")
 

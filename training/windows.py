@@ -282,10 +282,12 @@ class Presenter:
             lengths.append(own)
             if self.recipe.embedding:
                 embeddings.append(self.normalizer.embedding(place.moments))
+            elif self.recipe.speaker:
+                embeddings.append(self.store.speakers[place.utterance])
         extra: dict[str, NDArray[Any]] = {}
         if self.recipe.windows.masked:
             extra["lengths"] = np.array(lengths)
-        if self.recipe.embedding:
+        if embeddings:
             extra["embedding"] = np.stack(embeddings)
         if self.recipe.text.tokens:
             words = [self.store.words[place.utterance] for place in places]

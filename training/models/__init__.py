@@ -15,12 +15,10 @@ from training.models.context_attention import ContextAttention, ContextAttention
 from training.models.head_fusion import HeadFusion, HeadFusionConfig
 from training.models.ilt_cat import IltCat, IltCatConfig
 from training.models.mscnn_spu import MscnnSpu, MscnnSpuConfig
-from training.models.mscnn_spu_att import MscnnSpuAtt, MscnnSpuAttConfig
 
 MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "head_fusion": (HeadFusionConfig, HeadFusion),
     "mscnn_spu": (MscnnSpuConfig, MscnnSpu),
-    "mscnn_spu_att": (MscnnSpuAttConfig, MscnnSpuAtt),
     "attention_pooling": (AttentionPoolingConfig, AttentionPooling),
     "ilt_cat": (IltCatConfig, IltCat),
     "context_attention": (ContextAttentionConfig, ContextAttention),

@@ -1,4 +1,4 @@
-"""Paper 2 with sound and words: equations, rows of its tables, padding, missing words, export."""
+"""Paper 2: sound, words and both: equations, rows of its tables, padding, missing words, export."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
 from training.models.cost import count_parameters, multiply_adds  # noqa: E402
-from training.models.mscnn_spu import MscnnSpu, MscnnSpuConfig  # noqa: E402
-from training.models.mscnn_spu_att import (  # noqa: E402
-    MscnnSpuAtt,
-    MscnnSpuAttConfig,
+from training.models.mscnn_spu import (  # noqa: E402
+    MscnnSpu,
+    MscnnSpuConfig,
     attend,
     attention_weights,
 )
@@ -30,36 +29,37 @@ FRAMES, WORDS = 12, 7
 N_FEATURES, N_TEXT, N_EMBEDDING = 6, 8, 5
 SMALL = {"n_features": N_FEATURES, "n_text": N_TEXT, "n_filters": 8, "n_hidden": 32}
 X = {"n_embedding": N_EMBEDDING}
-PLAIN = {"attention": False}
+BOTH = {"modality": "both"}
+PLAIN = {**BOTH, "attention": False}
 
 # The rows of Table 1 (those with an ASR transcript are the same networks) and of Table 2, where
 # each row leaves out what the row above does and one part more.
 ROWS = {
-    "Audio-CNN": {**PLAIN, "modality": "audio"},
-    "Audio-CNN-xvector": {**PLAIN, **X, "modality": "audio"},
-    "Text-CNN": {**PLAIN, "modality": "text"},
+    "Audio-CNN": {},
+    "Audio-CNN-xvector": X,
+    "Text-CNN": {"modality": "text"},
     "MSCNN-SPU": {**PLAIN, **X},
-    "MSCNN-SPU-ATT": X,
+    "MSCNN-SPU-ATT": {**BOTH, **X},
     "w/o X-vectors": PLAIN,
     "w/o Text-SPU": {**PLAIN, "text_pooling": "max"},
     "w/o Text-SWEM": {**PLAIN, "text_pooling": "max", "swem": False},
-    "w/o Audio-SPU": {**PLAIN, "text_pooling": "max", "swem": False, "audio_pooling": "max"},
+    "w/o Audio-SPU": {**PLAIN, "text_pooling": "max", "swem": False, "pooling": "max"},
 }
 # Each part left out on its own, next to the attention.
 VARIANTS = {
     **ROWS,
-    "ATT, w/o X-vectors": {},
-    "ATT, w/o Text-SPU": {"text_pooling": "max"},
-    "ATT, w/o Text-SWEM": {"swem": False},
-    "ATT, w/o Audio-SPU": {"audio_pooling": "max"},
+    "ATT, w/o X-vectors": BOTH,
+    "ATT, w/o Text-SPU": {**BOTH, "text_pooling": "max"},
+    "ATT, w/o Text-SWEM": {**BOTH, "swem": False},
+    "ATT, w/o Audio-SPU": {**BOTH, "pooling": "max"},
 }
 WITH_AUDIO = [k for k, v in VARIANTS.items() if v.get("modality") != "text"]
-WITH_TEXT = [k for k, v in VARIANTS.items() if v.get("modality") != "audio"]
+WITH_TEXT = [k for k, v in VARIANTS.items() if "modality" in v]
 
 
 def build(**params):
     torch.manual_seed(0)
-    return MscnnSpuAtt(MscnnSpuAttConfig(**{**SMALL, **params}))
+    return MscnnSpu(MscnnSpuConfig(**{**SMALL, **params}))
 
 
 def make(key):
@@ -90,7 +90,7 @@ def padding_of(lengths, n_steps):
     ("params", "told"),
     [
         ({"modality": "video"}, "modality = 'video'; choose from audio, text, both"),
-        ({"audio_pooling": "mean"}, "audio_pooling = 'mean'; choose from spu, max"),
+        ({"pooling": "mean"}, "pooling = 'mean'; choose from spu, max"),
         ({"text_pooling": "std"}, "text_pooling = 'std'; choose from spu, max"),
         ({"scales": ()}, "scales"),
         ({"scales": (3, 0)}, "scales"),
@@ -101,15 +101,11 @@ def padding_of(lengths, n_steps):
         ({"dropout": 1.0}, "dropout = 1.0"),
         ({"modality_dropout": -0.1}, "modality_dropout = -0.1"),
         ({"modality_dropout": 1.0}, "modality_dropout = 1.0"),
-        ({"modality": "audio"}, "attention = True"),
-        ({"modality": "text"}, "attention = True"),
-        ({**PLAIN, "modality": "audio", "modality_dropout": 0.1}, "modality_dropout = 0.1"),
-        ({**PLAIN, **X, "modality": "text"}, "n_embedding = 5 with modality = 'text'"),
     ],
 )
 def test_what_cannot_work_is_told(params, told):
     with pytest.raises(ConfigError, match=told):
-        MscnnSpuAttConfig(**params)
+        MscnnSpuConfig(**params)
 
 
 @pytest.mark.parametrize(
@@ -130,36 +126,51 @@ def test_a_missing_input_is_told(key, missing):
         make(key)(**inputs)
 
 
-@pytest.mark.parametrize("params", [{}, {**PLAIN, "n_embedding": 512}])
+@pytest.mark.parametrize("params", [BOTH, {**PLAIN, "n_embedding": 512}])
 def test_sizes_are_those_of_the_formulas(params):
-    config = MscnnSpuAttConfig(**params)
+    config = MscnnSpuConfig(**params)
     convs = 128 * (96 * 12 + 3) + 128 * (300 * 12 + 3)
     words = 1152 + 600 + (1152 if config.attention else 0)
     pooled = 1152 + config.n_embedding + words
     want = convs + words + (pooled * 256 + 256) + (256 * 4 + 4)
-    assert count_parameters(MscnnSpuAtt(config)) == want
+    assert count_parameters(MscnnSpu(config)) == want
 
 
 # Equations
 
 
-@pytest.mark.parametrize("pooling", ["spu", "max"])
-@pytest.mark.parametrize("n_embedding", [0, N_EMBEDDING])
-def test_sound_alone_is_the_network_of_the_audio_branch(pooling, n_embedding):
-    torch.manual_seed(0)
-    shared = {"n_features": N_FEATURES, "n_filters": 8, "n_hidden": 32, "n_embedding": n_embedding}
-    theirs = MscnnSpu(MscnnSpuConfig(**shared, pooling=pooling)).eval()
-    ours = build(**PLAIN, modality="audio", audio_pooling=pooling, n_embedding=n_embedding).eval()
-    ours.load_state_dict(theirs.state_dict())
-    inputs, lengths = example(3), torch.tensor([12, 1, 8])
-    x, e = inputs["features"], inputs["embedding"]
+@pytest.mark.parametrize(
+    ("modality", "idle"),
+    [
+        ("audio", {"n_text": 3, "text_pooling": "max", "swem": False, "attention": False}),
+        ("audio", {"modality_dropout": 0.9}),
+        ("text", {"n_features": 3, "pooling": "max", "attention": False, **X}),
+        ("text", {"modality_dropout": 0.9}),
+    ],
+)
+def test_what_belongs_to_an_absent_branch_counts_for_nothing(modality, idle):
+    inputs = example(3) | {"text_lengths": torch.tensor([3, 0, WORDS])}
+    plain, other = (
+        build(modality=modality, dropout=0.0),
+        build(modality=modality, dropout=0.0, **idle),
+    )
     with torch.no_grad():
-        assert torch.equal(ours(**inputs, lengths=lengths), theirs(x, lengths, e))
+        assert torch.equal(plain.train()(**inputs), other.train()(**inputs))
+
+
+@pytest.mark.parametrize("key", ["Audio-CNN", "Audio-CNN-xvector"])
+def test_sound_alone_has_the_weights_of_the_sound_and_no_others(key):
+    assert {name.split(".")[0] for name in make(key).state_dict()} == {
+        "audio",
+        "reduce",
+        "classify",
+    }
 
 
 def tiny(**params):
     """A network whose feature maps are its inputs, with the negative ones cut off."""
-    net = build(n_features=2, n_text=2, n_filters=2, scales=(1,), **params).eval()
+    sizes = {"n_features": 2, "n_text": 2, "n_filters": 2, "scales": (1,)}
+    net = build(**BOTH, **sizes, **params).eval()
     with torch.no_grad():
         for branch in (net.audio, net.text):
             branch.convs[0].weight.copy_(torch.eye(2).unsqueeze(2))
@@ -185,7 +196,7 @@ def test_two_frames_and_two_words_by_hand():
     with torch.no_grad():
         net = tiny(n_embedding=1)
         same(net.pool(**inputs), torch.tensor([[*audio, 7.0, *words, *swem, *attended]]))
-        net = tiny(audio_pooling="max")
+        net = tiny(pooling="max")
         want = torch.tensor([[3.0, 2.0, *words, *swem, *attended[:2]]])
         same(net.pool(**inputs), want)
         net = tiny(text_pooling="max", swem=False, attention=False)
@@ -390,7 +401,7 @@ def test_only_utterances_without_words_train_the_stand_in():
 
 
 def test_modality_dropout_takes_words_away_in_training_only():
-    net, inputs = build(modality_dropout=0.25), example(1)
+    net, inputs = build(**BOTH, modality_dropout=0.25), example(1)
     inputs = {k: v.expand(2000, *v.shape[1:]) for k, v in inputs.items()}
     torch.manual_seed(0)
     with torch.no_grad():
@@ -401,14 +412,14 @@ def test_modality_dropout_takes_words_away_in_training_only():
         kept = net.eval().pool(**inputs)[:, -len(net.no_text) :]
         assert not (kept == -7.0).any()
         same(part[~lost], kept[~lost])
-    never = build()
+    never = build(**BOTH)
     with torch.no_grad():
         assert torch.equal(never.train().pool(**inputs), never.eval().pool(**inputs))
 
 
 def test_with_modality_dropout_it_learns_from_sound_where_words_are_missing():
     def learnt(modality_dropout):
-        net = build(modality_dropout=modality_dropout, dropout=0.0)
+        net = build(**BOTH, modality_dropout=modality_dropout, dropout=0.0)
         inputs, y = example(16), torch.arange(16) % 4
         inputs["tokens"][:, 0, :4] += 4.0 * F.one_hot(y, 4)  # words alone tell the class
         optimizer = torch.optim.Adam(net.parameters(), 1e-2)
@@ -494,15 +505,15 @@ def spoken(batch, frames, words, config, seed=0):
 @pytest.mark.parametrize(
     ("params", "dynamic"),
     [
-        ({}, False),
-        ({**SMALL, **X, "text_pooling": "max", "audio_pooling": "max", "swem": False}, True),
-        ({**SMALL, **PLAIN, "modality": "text"}, False),
+        (BOTH, False),
+        ({**SMALL, **BOTH, **X, "text_pooling": "max", "pooling": "max", "swem": False}, True),
+        ({**SMALL, "modality": "text"}, False),
     ],
     ids=["the paper's size", "any length", "text"],
 )
 def test_onnx_runtime_agrees_on_windows_of_two_seconds(params, dynamic):
     torch.manual_seed(0)
-    net = MscnnSpuAtt(MscnnSpuAttConfig(**params)).eval()
+    net = MscnnSpu(MscnnSpuConfig(**params)).eval()
     torch.nn.init.normal_(net.no_text)
     session = onnx_session(net, spoken(2, 198, 32, net.config), dynamic)
     sizes = [(198, 32), (211, 1), (90, 40)] if dynamic else [(198, 32)]

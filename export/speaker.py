@@ -1,0 +1,135 @@
+"""Export a speaker embedder to the contract of `ser_stream.speaker`, or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from export.parity import MAX_DIFFERENCE, ParityError
+from export.to_onnx import LICENCE, OPSET, ExportError
+from ser_stream.frontend import make_extractor
+from ser_stream.onnx_session import open_session
+from ser_stream.speaker import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
+from training.models.xvector import Embedder
+from training.speakers import CHECKPOINT, LEAST_FRAMES, SpeakerCheckpoint
+
+
+def is_speaker_checkpoint(path: Path) -> bool:
+    """Whether ``path`` is what ``ser-train speakers`` leaves behind, or its folder."""
+    return path.name == CHECKPOINT or (path / CHECKPOINT).is_file()
+
+
+def speaker_meta(checkpoint: SpeakerCheckpoint) -> SpeakerMeta:
+    """What the runtime needs and a reader wants to know."""
+    recipe, presentation = checkpoint.recipe, checkpoint.trained.presentation
+    return SpeakerMeta(
+        name=recipe.name,
+        frontend=recipe.frontend,
+        frontend_params=recipe.frontend_params,
+        sample_rate_hz=make_extractor(recipe.frontend, recipe.frontend_params).sample_rate_hz,
+        dimension=checkpoint.trained.net.config.dimension,
+        least_frames=LEAST_FRAMES,
+        centring=presentation.centring,
+        mean=tuple(presentation.mean.tolist()),
+        std=tuple(presentation.std.tolist()),
+        clip=presentation.clip,
+        voicing=recipe.voicing,
+        training_data=checkpoint.training_data,
+        licence=LICENCE,
+        metrics=checkpoint.metrics,
+        recipe=asdict(recipe),
+    )
+
+
+def export_speaker(checkpoint: SpeakerCheckpoint, path: Path) -> float:
+    """Write ``path`` and return the largest difference of its embeddings from PyTorch's.
+
+    The file appears only once it has passed: the graph is valid, the runtime opens it, and on the
+    checkpoint's recordings, of different lengths, both agree within 1e-4 of the largest value.
+
+    Raises:
+        ExportError: it cannot be written.
+        ParityError: they disagree, or there are not enough recordings.
+    """
+    part = path.with_name(path.name + ".part.onnx")
+    try:
+        _write_graph(checkpoint, part)
+        SpeakerEmbedder.load(part)
+        difference = check_speaker_parity(checkpoint, part)
+        os.replace(part, path)
+        return difference
+    except OSError as error:
+        raise ExportError(f"{path}: cannot write ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_graph(checkpoint: SpeakerCheckpoint, path: Path) -> None:
+    net = Embedder(checkpoint.trained.net).eval()
+    width = len(checkpoint.trained.presentation.mean)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            net,
+            kwargs={"features": torch.zeros(1, 4 * LEAST_FRAMES, width)},
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["features"],
+            output_names=["embedding"],
+            dynamic_shapes={
+                "features": {1: torch.export.Dim("frames", min=LEAST_FRAMES, max=1_000_000)}
+            },
+        )
+    if program is None:
+        raise ExportError("PyTorch exported nothing")
+    model = program.model_proto
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {METADATA_KEY: speaker_meta(checkpoint).to_json()})
+    # Names of the source files that each node came from say nothing to a user.
+    model.graph.doc_string = ""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+@torch.no_grad()
+def check_speaker_parity(checkpoint: SpeakerCheckpoint, path: Path) -> float:
+    """Compare the embeddings of real recordings, each by itself and cut to half.
+
+    Returns:
+        The largest absolute difference, relative to the largest value of the embedding.
+
+    Raises:
+        ParityError: it exceeds 1e-4, the shapes differ, or there is no recording.
+    """
+    if not checkpoint.examples:
+        raise ParityError("parity needs a recording of real audio, and there is none")
+    session = open_session(path)
+    net = Embedder(checkpoint.trained.net).eval()
+    worst = 0.0
+    for example in checkpoint.examples:
+        for n in (len(example), max(LEAST_FRAMES, len(example) // 2)):
+            x = np.ascontiguousarray(example[None, :n])
+            want = net(torch.from_numpy(x)).numpy()
+            got = np.asarray(session.run(["embedding"], {"features": x})[0])
+            if got.shape != want.shape:
+                raise ParityError(f"{n} frames: shape {got.shape}, PyTorch gives {want.shape}")
+            difference = float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))
+            if not difference <= MAX_DIFFERENCE:
+                raise ParityError(
+                    f"{n} frames: embeddings differ by {difference:.2e}, more than {MAX_DIFFERENCE}"
+                )
+            worst = max(worst, difference)
+    return worst

@@ -1,0 +1,519 @@
+"""Who speaks, as a vector: speaker embeddings of voiced speech, offline and along a stream.
+
+An embedder is one ONNX file with one input and one output, and a JSON value in its metadata under
+`METADATA_KEY` that `SpeakerMeta.to_json` writes:
+
+- input ``features``: float32 (1, frames, width), any number of frames from ``least_frames`` on: the
+  voiced frames of one speaker, of the front end that the metadata names, joined where unvoiced ones
+  lay between, centred, standardised by ``mean`` and ``std``, and clipped;
+- output ``embedding``: float32 (1, dimension). Only its direction counts.
+
+Any network with this contract will do; ``ser-export`` writes those of ``ser-train speakers``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_stream.bundle import ModelBundle, TrainingData
+from ser_stream.errors import AudioError, BundleError, ConfigError
+from ser_stream.extractor import Extractor, Frames
+from ser_stream.frontend import make_extractor
+from ser_stream.normalizer import NormalizerConfig, voiced_frames
+from ser_stream.onnx_session import open_session
+from ser_stream.ring import RingBuffer
+from ser_stream.types import Float32
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+METADATA_KEY = "ser_stream_speaker"
+SCHEMA = 1
+CENTRINGS = ("none", "level", "mean")
+# Recordings longer than this are embedded in parts, in constant memory.
+PART_S = 10.0
+# Frames that a tracker computes at a time.
+PIECE_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Voicing:
+    """Which frames are voiced speech.
+
+    Attributes:
+        periodicity: normalised autocorrelation from which on a frame is voiced; 0 asks for its
+            level alone.
+        range_db: dB below the loudest recent frame at most.
+        floor_dbfs: level at least.
+        release_db_per_s: how fast the loudest recent level is forgotten.
+    """
+
+    periodicity: float = 0.4
+    range_db: float = 30.0
+    floor_dbfs: float = -95.0
+    release_db_per_s: float = 1.0
+
+    def of(
+        self, frames: Frames, frames_per_s: float, loudest_db: float = -np.inf
+    ) -> tuple[NDArray[np.bool_], float]:
+        """One flag per frame, and what to give as ``loudest_db`` with the frames after them."""
+        if not len(frames):
+            return np.zeros(0, dtype=np.bool_), loudest_db
+        voiced, loudest = voiced_frames(
+            frames, NormalizerConfig(**asdict(self)), frames_per_s, loudest_db
+        )
+        return voiced, float(loudest[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How voiced frames become the network's input; training shares it.
+
+    Attributes:
+        centring: what is taken off the frames first: "mean" takes off each feature's own mean over
+            them, and with it the channel and part of the voice; "level" only how loud they are;
+            "none" nothing.
+        mean: per feature, of centred training frames.
+        std: likewise, the standard deviation.
+        clip: limit of standardised features.
+    """
+
+    centring: str
+    mean: Float32
+    std: Float32
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.mean.shape != self.std.shape or self.mean.ndim != 1:
+            raise ConfigError(f"mean {self.mean.shape} and std {self.std.shape} must be equal, 1-d")
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all()):
+            raise ConfigError("speaker statistics are not finite")
+        if (self.std <= 0.0).any() or not self.clip > 0.0:
+            raise ConfigError("speaker statistics need std > 0 for every feature, and clip > 0")
+
+    def __call__(self, features: Float32, gain: Float32 | None) -> Float32:
+        """Present ``features`` (frames, width); ``gain`` as in `centred`."""
+        x = centred(features, self.centring, gain)
+        x -= self.mean
+        x /= self.std
+        return np.clip(x, -self.clip, self.clip, out=x)
+
+
+def centred(features: Float32, centring: str, gain: Float32 | None) -> Float32:
+    """A copy of ``features`` (frames, width), centred as `Presentation` says.
+
+    Args:
+        features: one frame or more.
+        centring: one of `CENTRINGS`.
+        gain: what each feature gains per dB, (width,); "level" needs it.
+
+    Raises:
+        ConfigError: another centring, or no gain where one is needed.
+    """
+    if centring == "none":
+        return features.astype(np.float32)
+    if centring == "mean":
+        return features - features.mean(axis=0)
+    if centring != "level":
+        raise ConfigError(f"unknown centring {centring!r}; known: {', '.join(CENTRINGS)}")
+    if gain is None:
+        raise ConfigError("the level can only be taken out of features with a known gain")
+    # The loudness whose gain is nearest to the mean frame, by least squares.
+    return features - gain * (features.mean(axis=0) @ gain / (gain @ gain))
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerMeta:
+    """What an embedder's file says about itself.
+
+    Attributes:
+        name: of the embedder.
+        frontend: name in the registry of front ends.
+        frontend_params: its parameters.
+        sample_rate_hz: rate that the front end expects.
+        dimension: of the embedding.
+        least_frames: fewest frames that the network takes.
+        centring: see `Presentation`.
+        mean: see `Presentation`, per feature.
+        std: likewise.
+        clip: likewise.
+        voicing: frames that count.
+        training_data: corpora, licences and credits.
+        licence: of the weights.
+        metrics: results, each with its protocol.
+        recipe: every number of the training run.
+    """
+
+    name: str
+    frontend: str
+    frontend_params: dict[str, Any]
+    sample_rate_hz: int
+    dimension: int
+    least_frames: int
+    centring: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    clip: float = 5.0
+    voicing: Voicing = field(default_factory=Voicing)
+    training_data: tuple[TrainingData, ...] = ()
+    licence: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.centring not in CENTRINGS:
+            raise ConfigError(f"unknown centring {self.centring!r}; known: {', '.join(CENTRINGS)}")
+        if self.dimension < 1 or self.least_frames < 1:
+            raise ConfigError("dimension and least_frames must be at least 1")
+
+    def to_json(self) -> str:
+        """One versioned JSON value, the inverse of `from_json`."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse metadata.
+
+        Raises:
+            BundleError: not JSON, another schema, or a field that is missing or makes no sense.
+        """
+        try:
+            table = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BundleError(f"its metadata is not JSON: {error}") from error
+        if not isinstance(table, dict) or table.get("schema") != SCHEMA:
+            found = table.get("schema") if isinstance(table, dict) else None
+            raise BundleError(
+                f"its metadata has schema {found!r}, this version reads {SCHEMA}; "
+                "export it again with ser-export, or update ser-stream"
+            )
+        del table["schema"]
+        try:
+            table["mean"] = tuple(float(v) for v in table["mean"])
+            table["std"] = tuple(float(v) for v in table["std"])
+            table["voicing"] = Voicing(**table.get("voicing", {}))
+            table["training_data"] = tuple(
+                TrainingData(**d) for d in table.get("training_data", ())
+            )
+            return cls(**table)
+        except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
+            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error!r}") from error
+
+
+class SpeakerEmbedder:
+    """An immutable embedder; what is known of a speaker lives in a `SpeakerTracker`.
+
+    Attributes:
+        meta: what the file says.
+        path: of the file.
+        digest: SHA-256 of the file, hexadecimal: embeddings of different digests do not compare.
+        extractor: the front end's per-frame stage; stateless.
+    """
+
+    def __init__(
+        self, meta: SpeakerMeta, session: InferenceSession, path: Path, digest: str
+    ) -> None:
+        self.meta = meta
+        self.path = path
+        self.digest = digest
+        self.extractor: Extractor = make_extractor(meta.frontend, meta.frontend_params)
+        self._session = session
+        self._present = Presentation(
+            meta.centring,
+            np.array(meta.mean, dtype=np.float32),
+            np.array(meta.std, dtype=np.float32),
+            meta.clip,
+        )
+
+    def __repr__(self) -> str:
+        return f"SpeakerEmbedder({self.meta.name!r}, {self.dimension}, {self.digest[:12]})"
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int = 1) -> Self:
+        """Open an embedder.
+
+        Args:
+            path: an ONNX file that keeps the contract of `ser_stream.speaker`.
+            threads: ONNX Runtime's intra-op threads; they never spin.
+
+        Raises:
+            BundleError: no such file, not ONNX, no or other metadata, or a graph that does not fit
+                its metadata.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise BundleError(f"{path}: no such speaker embedder")
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            session = open_session(path, threads)
+        except Exception as error:  # ONNX Runtime raises bare C++ exceptions of many types
+            raise BundleError(
+                f"{path}: not a network that ONNX Runtime can open: {_reason(error)}"
+            ) from error
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise BundleError(
+                f"{path}: no {METADATA_KEY} metadata, so it is no speaker embedder; train one with "
+                "ser-train speakers, or see ser_stream.speaker for what another one needs"
+            )
+        try:
+            embedder = cls(SpeakerMeta.from_json(text), session, path, digest)
+        except (BundleError, ConfigError, TypeError) as error:
+            raise BundleError(f"{path}: {error}") from error
+        embedder._check()
+        return embedder
+
+    @property
+    def dimension(self) -> int:
+        """Values of an embedding."""
+        return self.meta.dimension
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frame rate of the front end."""
+        return self.extractor.sample_rate_hz / self.extractor.hop_length
+
+    def nobody(self) -> Float32:
+        """The embedding of nobody in particular: zeros, float32 (dimension,)."""
+        return np.zeros(self.dimension, dtype=np.float32)
+
+    def embed(self, features: Float32) -> Float32:
+        """Embed one speaker's voiced frames.
+
+        Args:
+            features: float32 (frames, width) as the front end gives them.
+
+        Returns:
+            float32 (dimension,) of length 1; zeros for fewer frames than the network takes.
+
+        Raises:
+            AudioError: a feature is not finite, or the width is another one.
+        """
+        width = self.extractor.width
+        if features.ndim != 2 or features.shape[1] != width:
+            raise AudioError(f"features {features.shape}, the embedder wants (frames, {width})")
+        if not np.isfinite(features).all():
+            raise AudioError("features hold NaN or infinite values")
+        if len(features) < self.meta.least_frames:
+            return self.nobody()
+        return unit(self._run(self._present(features, self.extractor.gain)))
+
+    def embed_recording(self, samples: Float32) -> Float32:
+        """Embed a recording of one speaker, float32 (n,) at the front end's rate.
+
+        Long ones are embedded in equal parts of at most `PART_S` of voiced speech, whose mean is
+        taken.
+
+        Returns:
+            float32 (dimension,) of length 1; zeros where too little of it is voiced.
+
+        Raises:
+            AudioError: a sample is not finite.
+        """
+        if not np.isfinite(samples).all():
+            raise AudioError("recording holds NaN or infinite samples")
+        frames = self.extractor(samples)
+        voiced, _ = self.meta.voicing.of(frames, self.frames_per_s)
+        features = frames.features[voiced]
+        n_parts = max(1, -(-len(features) // int(PART_S * self.frames_per_s)))
+        return unit(
+            np.sum([self.embed(part) for part in np.array_split(features, n_parts)], axis=0)
+        )
+
+    def _run(self, x: Float32) -> Float32:
+        return np.asarray(self._session.run(["embedding"], {"features": x[None]})[0])[0]
+
+    def _check(self) -> None:
+        meta = self.meta
+        try:
+            e = self.extractor
+            if e.sample_rate_hz != meta.sample_rate_hz:
+                raise ConfigError(
+                    f"front end at {e.sample_rate_hz} Hz, embedder at {meta.sample_rate_hz} Hz"
+                )
+            if len(meta.mean) != e.width:
+                raise ConfigError(f"{len(meta.mean)} means for {e.width} features")
+            names = [i.name for i in self._session.get_inputs()]
+            if names != ["features"]:
+                raise ConfigError(f"the graph has inputs {names}, expected ['features']")
+            # Two lengths: a graph of a fixed number of frames must not be found out while it runs.
+            for n in (meta.least_frames, 2 * meta.least_frames + 1):
+                noise = np.random.default_rng(0).standard_normal((n, e.width), dtype=np.float32)
+                out = self._run(self._present(noise, e.gain))
+                if out.shape != (meta.dimension,):
+                    raise ConfigError(f"output (1, *{out.shape}) for dimension {meta.dimension}")
+                if not np.isfinite(out).all():
+                    raise ConfigError("output is not finite")
+        except Exception as error:  # whatever a foreign graph does wrong is one line to the user
+            raise BundleError(
+                f"{self.path}: graph and metadata do not fit: {_reason(error)}"
+            ) from error
+
+
+def check_embedder(bundle: ModelBundle, embedder: SpeakerEmbedder) -> None:
+    """See to it that ``embedder`` is the one that a model was trained with.
+
+    Raises:
+        ConfigError: the model is told nothing of who speaks, or by another embedder.
+    """
+    wanted = bundle.meta.speaker
+    if wanted is None:
+        raise ConfigError(f"model {bundle.meta.name} is not told who speaks: it takes no embedder")
+    if embedder.dimension != wanted.dimension or embedder.digest != wanted.digest:
+        raise ConfigError(
+            f"{embedder.path}: not the embedder that the model was trained with; it wants "
+            f"{wanted.embedder} ({wanted.dimension} values, SHA-256 {wanted.digest[:12]}...), this "
+            f"one has {embedder.dimension} values and {embedder.digest[:12]}..."
+        )
+    if embedder.meta.sample_rate_hz != bundle.meta.sample_rate_hz:
+        raise ConfigError(
+            f"{embedder.path}: hears {embedder.meta.sample_rate_hz} Hz, the model "
+            f"{bundle.meta.sample_rate_hz}; use an embedder of the same rate"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    """How an embedding follows a stream.
+
+    Attributes:
+        memory_s: newest seconds of voiced speech that it is of.
+        update_s: new voiced speech between updates.
+        least_s: voiced speech before the first.
+    """
+
+    memory_s: float = 10.0
+    update_s: float = 0.5
+    least_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.least_s <= self.memory_s:
+            raise ConfigError(f"need 0 < least_s <= memory_s, got {self.least_s}, {self.memory_s}")
+        if not self.update_s > 0.0:
+            raise ConfigError(f"need update_s > 0, got {self.update_s}")
+
+
+class SpeakerTracker:
+    """Keep one speaker's embedding up to date along a stream.
+
+    Updates come at fixed counts of voiced frames and hold between them, through silence and over
+    gaps. Frames are computed in pieces of a fixed size from the stream's start, so the embedding
+    does not depend on how its blocks are cut, to the last bit.
+
+    Args:
+        embedder: shared between trackers.
+        config: memory and pace.
+    """
+
+    def __init__(self, embedder: SpeakerEmbedder, config: TrackerConfig | None = None) -> None:
+        config = TrackerConfig() if config is None else config
+        self.embedder = embedder
+        rate = embedder.frames_per_s
+        self._least = max(embedder.meta.least_frames, round(config.least_s * rate))
+        self._update = max(1, round(config.update_s * rate))
+        self._memory = RingBuffer(
+            max(self._least, round(config.memory_s * rate)), embedder.extractor.width
+        )
+        self.reset()
+
+    @property
+    def embedding(self) -> Float32:
+        """Newest embedding, float32 (dimension,) of length 1; zeros until enough was heard."""
+        return self._embedding
+
+    @property
+    def heard_s(self) -> float:
+        """Voiced speech since the reset."""
+        return self._memory.end / self.embedder.frames_per_s
+
+    def accept(self, samples: Float32, speech: NDArray[np.bool_] | None = None) -> None:
+        """Take the next samples, float32 (n,) at the front end's rate.
+
+        Args:
+            samples: consecutive to those before; `restart` first if they are not.
+            speech: flags (n,) of a speech detector. A frame whose middle is none counts as
+                unvoiced, however periodic it is; without, all of it may be speech.
+
+        Raises:
+            AudioError: a sample is not finite, or there is another number of flags.
+        """
+        if not np.isfinite(samples).all():
+            raise AudioError("block holds NaN or infinite samples")
+        flags = np.ones(len(samples), dtype=np.bool_) if speech is None else speech
+        if len(flags) != len(samples):
+            raise AudioError(f"{len(flags)} speech flags for {len(samples)} samples")
+        self._audio = np.concatenate([self._audio, samples], dtype=np.float32)
+        self._speech = np.concatenate([self._speech, flags])
+        e = self.embedder.extractor
+        while True:
+            # `_audio` begins with frame `_next` - skip.
+            skip = min(self._next, e.look_back)
+            begin = (self._next - skip) * e.hop_length
+            needed = e.samples_for(self._next + PIECE_FRAMES) - begin
+            if len(self._audio) < needed:
+                return
+            base = e.frames_of(np.ascontiguousarray(self._audio[:needed]))
+            own = slice(skip, skip + PIECE_FRAMES)
+            middle = (np.arange(PIECE_FRAMES) + skip) * e.hop_length + e.frame_length // 2
+            self.accept_frames(
+                Frames(
+                    e.in_context(base.features, skip), base.level_db[own], base.periodicity[own]
+                ),
+                self._speech[middle],
+            )
+            self._next += PIECE_FRAMES
+            done = (self._next - min(self._next, e.look_back)) * e.hop_length - begin
+            self._audio, self._speech = self._audio[done:], self._speech[done:]
+
+    def accept_frames(self, frames: Frames, speech: NDArray[np.bool_] | None = None) -> None:
+        """Take the next frames of the embedder's front end, instead of samples.
+
+        ``speech`` (frames,) as in `accept`.
+        """
+        meta, rate = self.embedder.meta, self.embedder.frames_per_s
+        voiced, self._loudest_db = meta.voicing.of(frames, rate, self._loudest_db)
+        if speech is not None:
+            voiced &= speech
+        features = frames.features[voiced]
+        while len(features):
+            heard = self._memory.end
+            due = self._least - heard
+            if due <= 0:
+                due = self._update - (heard - self._least) % self._update
+            self._memory.push(features[:due])
+            if len(features) >= due:
+                memory = self._memory
+                self._embedding = self.embedder.embed(
+                    memory.window(memory.start, memory.end - memory.start)
+                )
+            features = features[due:]
+
+    def restart(self) -> None:
+        """Drop what has no full frame yet, because what follows does not continue it."""
+        self._audio = np.zeros(0, dtype=np.float32)
+        self._speech = np.zeros(0, dtype=np.bool_)
+        self._next = 0
+
+    def reset(self) -> None:
+        """Forget the stream and the speaker."""
+        self.restart()
+        self._loudest_db = -np.inf
+        self._memory.reset()
+        self._embedding = self.embedder.nobody()
+
+
+def unit(embedding: Float32) -> Float32:
+    """Scale to length 1, float32 of the same shape; zeros stay zeros."""
+    length = np.linalg.norm(embedding)
+    return np.asarray(embedding / max(float(length), 1e-12), dtype=np.float32)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

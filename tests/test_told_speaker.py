@@ -1,0 +1,196 @@
+"""Models that are told who speaks: training, export, streaming, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+from typer.testing import CliRunner  # noqa: E402
+
+from export.cli import app as export_app  # noqa: E402
+from ser_stream.bundle import ModelBundle  # noqa: E402
+from ser_stream.engine import Engine, EngineConfig  # noqa: E402
+from ser_stream.errors import ConfigError  # noqa: E402
+from ser_stream.speaker import METADATA_KEY, SpeakerEmbedder, SpeakerMeta  # noqa: E402
+from ser_stream.types import AudioBlock  # noqa: E402
+from tests.test_cli import one_line, ser_stream  # noqa: E402
+from tests.test_engine import Loudness, run, same  # noqa: E402
+from training.checkpoint import Checkpoint  # noqa: E402
+from training.cli import app  # noqa: E402
+from training.crossval import Run, told_by_embedder  # noqa: E402
+from training.recipe import load_book  # noqa: E402
+
+RATE_HZ = 16000
+PARAMS = {
+    "sample_rate_hz": RATE_HZ, "n_fft": 512, "hop_length": 160, "n_mels": 24, "n_mfcc": 12,
+    "f_min_hz": 20.0, "f_max_hz": 7600.0, "log_floor": 1e-10,
+}  # fmt: skip
+
+
+def write_embedder(path: Path, sign: float = 1.0) -> Path:
+    """An embedder whose embedding is the mean of the frames, in 12 values."""
+    onnx = pytest.importorskip("onnx")
+    helper, types = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["features", "axes"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["mean", "sign"], ["embedding"]),
+        ],
+        "embedder",
+        [helper.make_tensor_value_info("features", types.FLOAT, [1, "frames", 12])],
+        [helper.make_tensor_value_info("embedding", types.FLOAT, [1, 12])],
+        [
+            onnx.numpy_helper.from_array(np.array([1], np.int64), "axes"),
+            onnx.numpy_helper.from_array(np.array(sign, np.float32), "sign"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    meta = SpeakerMeta("mean", "mfcc", PARAMS, RATE_HZ, 12, 10, "none", (0.0,) * 12, (30.0,) * 12)
+    helper.set_model_props(model, {METADATA_KEY: meta.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def embedder_path(tmp_path_factory) -> Path:
+    return write_embedder(tmp_path_factory.mktemp("embedder") / "mean.onnx")
+
+
+@pytest.fixture(scope="module")
+def trained(embedder_path, tmp_path_factory) -> Path:
+    """mscnn_spu/embedding, smaller, trained for two epochs with the embedder."""
+    from toy_corpus import make_toy_corpus
+
+    top = tmp_path_factory.mktemp("told")
+    toy = make_toy_corpus(top / "toy")
+    result = CliRunner().invoke(
+        app,
+        ["run", "mscnn_spu/embedding", "--corpus", f"crema-d={toy}", "--fold", "0", "--seed", "0",
+         "--epochs", "2", "--device", "cpu", "--embedder", str(embedder_path), "-o",
+         str(top / "run")],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return top / "run"
+
+
+@pytest.fixture(scope="module")
+def told(trained) -> ModelBundle:
+    path = trained / "model.onnx"
+    result = CliRunner().invoke(export_app, [str(trained), "-o", str(path)])
+    assert result.exit_code == 0, result.output
+    return ModelBundle.load(path)
+
+
+def test_a_bundle_names_its_embedder(told, trained, embedder_path):
+    embedder = SpeakerEmbedder.load(embedder_path)
+    speaker = told.meta.speaker
+    assert speaker is not None
+    assert (speaker.dimension, speaker.embedder) == (12, "mean.onnx")
+    assert speaker.digest == embedder.digest
+    assert told.meta.embedding == ""
+    checkpoint = Checkpoint.load(trained / "seed0-fold0")
+    assert checkpoint.recipe.model_params["n_embedding"] == checkpoint.recipe.speaker == 12
+    embedding = checkpoint.examples.extra["embedding"]
+    assert embedding.shape[1] == 12
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1.0, atol=1e-5)
+
+
+def test_the_engine_tells_who_speaks(told, embedder_path, speech):
+    embedder = SpeakerEmbedder.load(embedder_path)
+    x = speech[: 9 * RATE_HZ]
+    config = EngineConfig(hop_s=0.4)
+
+    class Spy:
+        def __init__(self) -> None:
+            self.embeddings: list[np.ndarray] = []
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(told, name)
+
+        def __call__(self, features, embedding=None, words=None):
+            assert embedding is not None
+            self.embeddings += list(embedding)
+            return told(features, embedding, words)
+
+    spy = Spy()
+    got = run(Engine(spy, config, Loudness(), embedder=embedder), x, [0, len(x)])  # type: ignore[arg-type]
+    spoken = [p for p in got if p.logits is not None]
+    assert len(spy.embeddings) == len(spoken) > 10
+    lengths = np.linalg.norm(spy.embeddings, axis=1)
+    assert set(np.round(lengths, 4)) <= {0.0, 1.0}
+    assert lengths[-1] == pytest.approx(1.0, abs=1e-4)
+    # What is told counts; a stream that is told nothing hears nobody.
+    nobody = run(Engine(told, config, Loudness()), x, [0, len(x)])
+    for mine, its, length in zip(spoken, [p for p in nobody if p.logits is not None], lengths,
+                                 strict=True):  # fmt: skip
+        assert mine.logits is not None
+        assert its.logits is not None
+        assert np.allclose(mine.logits, its.logits, atol=1e-6) == (length == 0.0)
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_any_blocking_gives_the_same_predictions(told, embedder_path, speech, data):
+    x = speech[: 6 * RATE_HZ]
+    cuts = data.draw(st.lists(st.integers(1, len(x) - 1), max_size=10, unique=True))
+    gate = EngineConfig(hop_s=0.4)
+    open_gate = EngineConfig(hop_s=0.4, gate=None)
+    for config in (gate, open_gate):
+        embedder = SpeakerEmbedder.load(embedder_path)
+        engine = Engine(told, config, Loudness(), embedder=embedder)
+        want = run(engine, x, [0, len(x)])
+        same(run(engine, x, [0, *sorted(cuts), len(x)]), want)
+
+
+def test_the_speaker_is_held_over_a_gap_and_forgotten_by_a_reset(told, embedder_path, speech):
+    engine = Engine(told, EngineConfig(gate=None), embedder=SpeakerEmbedder.load(embedder_path))
+    engine.feed(AudioBlock(speech[: 6 * RATE_HZ], 0))
+    speaker = engine._speaker
+    assert speaker is not None
+    known = speaker.embedding.copy()
+    assert known.any()
+    engine.feed(AudioBlock(np.zeros(4 * RATE_HZ, np.float32), 20 * RATE_HZ, gap=True))
+    np.testing.assert_array_equal(speaker.embedding, known)
+    engine.reset()
+    assert not speaker.embedding.any()
+
+
+def test_other_embedders_and_models_are_refused(told, bundle, embedder_path, tmp_path):
+    embedder = SpeakerEmbedder.load(embedder_path)
+    with pytest.raises(ConfigError, match="takes no embedder"):
+        Engine(bundle, embedder=embedder)
+    other = SpeakerEmbedder.load(write_embedder(tmp_path / "other.onnx", -1.0))
+    with pytest.raises(ConfigError, match=r"not the embedder .* wants mean.onnx"):
+        Engine(told, embedder=other)
+    book = load_book("mscnn_spu")
+    planned = Run(
+        book.recipe("", "strict"), book.protocol("strict"), "strict", (), (), tmp_path, tmp_path
+    )
+    with pytest.raises(ConfigError, match="mscnn_spu is not told who speaks"):
+        told_by_embedder(planned, embedder_path)
+
+
+def test_the_command_tells_who_speaks(trained, told, embedder_path, demo_path):
+    model = trained / "model.onnx"
+    alone = ser_stream("score", demo_path, "--model", model, "--windows", "--jsonl")
+    assert "hearing nobody in particular" in alone.stderr
+    known = ser_stream("score", demo_path, "--model", model, "--windows", "--jsonl",
+                       "--embedder", embedder_path)  # fmt: skip
+    assert known.returncode == 0, known.stderr
+    assert known.stderr == ""
+    a, b = ([json.loads(line)["happy"] for line in r.stdout.splitlines()] for r in (alone, known))
+    assert len(a) == len(b)
+    assert a != b
+    shown = ser_stream("info", model)
+    assert "speaker      12 values of the embedder mean.onnx" in shown.stdout
+    wrong = ser_stream("score", demo_path, "--embedder", demo_path)
+    one_line(wrong, 1, "not a network that ONNX Runtime can open")
