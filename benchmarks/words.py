@@ -63,7 +63,7 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
 
 def batch(files: Sequence[Path], asr_name: str, transcripts: Path | None) -> None:
     """Recognise every file by itself."""
-    asr = make_asr(asr_name)
+    asr = make_asr(asr_name, whole=True)
     table = {} if transcripts is None else read_transcripts_csv(transcripts)
     sound_s = cpu_s = 0.0
     words = wrong = 0

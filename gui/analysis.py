@@ -197,7 +197,7 @@ class Words:
         """
         if self.reader is None:
             return None
-        return Transcripts(asr=make_asr(self.recognizer) if self.recognizer else None)
+        return Transcripts(asr=make_asr(self.recognizer, whole=True) if self.recognizer else None)
 
 
 class Analysis:

@@ -20,6 +20,7 @@ OUTPUT = Path(__file__).parents[1] / "docs" / "window"
 SIZE = (1000, 720)
 # Where the clip has sounded happy for a while.
 LIVE_S = 25.3
+WORDS_S = 20.0
 READ_S = 8.6
 
 
@@ -66,6 +67,16 @@ def main() -> None:
     live.start()
     until(lambda: live.stream is not None and live.stream.now_s >= LIVE_S)
     take("live")
+    live.stop()
+    until(lambda: not live.is_listening)
+    words = window.choices.words
+    words.box.setCurrentIndex(words.box.findData("pocketsphinx"))
+    words.box.activated.emit(words.box.currentIndex())
+    live.start()
+    stream = live.stream
+    assert stream is not None
+    until(lambda: stream.now_s >= stream.origin_s + WORDS_S)
+    take("words")
 
     page = window.calibrate
     window.tabs.setCurrentWidget(page)

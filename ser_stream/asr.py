@@ -68,8 +68,14 @@ class PocketsphinxAsr:
     of CREMA-D the second search took up to 1.4 s of lock and changed nothing; the best path took
     up to 0.5 s and made two to five words in a hundred better.
 
+    A stream is normalised by what was heard before (cepstral means); of a clip of two seconds that
+    is little. Where nobody waits for words, ``whole`` utterances are normalised by themselves and
+    searched thoroughly: of 60 clips of CREMA-D, each by itself, 73 words in a hundred were wrong
+    instead of 98, for three times the work. As one stream 77 of them were wrong.
+
     Args:
         longest_s: of an utterance.
+        whole: hear every utterance to its end before its words are searched, with all passes.
 
     Raises:
         AsrError: the package is missing or does not load.
@@ -81,12 +87,12 @@ class PocketsphinxAsr:
     # Hidden Markov models per frame: half the time of the default 30000.
     MOST_MODELS = 3000
 
-    def __init__(self, longest_s: float = 20.0) -> None:
+    def __init__(self, longest_s: float = 20.0, whole: bool = False) -> None:
         self._package = _load("pocketsphinx", "pocketsphinx")
+        self._whole = whole
+        quick = {"fwdflat": False, "bestpath": False, "maxhmmpf": self.MOST_MODELS}
         try:
-            self._decoder = self._package.Decoder(
-                fwdflat=False, bestpath=False, maxhmmpf=self.MOST_MODELS, loglevel="FATAL"
-            )
+            self._decoder = self._package.Decoder(loglevel="FATAL", **({} if whole else quick))
         except (RuntimeError, ValueError, OSError) as error:
             raise AsrError(f"pocketsphinx does not load: {error}") from error
         self._longest = round(longest_s * RATE_HZ)
@@ -110,11 +116,13 @@ class PocketsphinxAsr:
         self._rest = self._rest[full:]
 
     def words(self) -> list[Word]:
-        return self._settled + (self._segments() if self._in_utterance else [])
+        running = self._in_utterance and not self._whole
+        return self._settled + (self._segments() if running else [])
 
     def flush(self) -> None:
         if self._endpointer.in_speech:
-            heard = self._endpointer.end_stream(self._rest.tobytes())
+            # It takes no empty rest.
+            heard = self._endpointer.end_stream(self._rest.tobytes() or bytes(2))
             if heard is not None:
                 self._hear(heard)
         self._end()
@@ -131,10 +139,12 @@ class PocketsphinxAsr:
     def _hear(self, heard: bytes) -> None:
         if not self._in_utterance:
             self._begin(round(self._endpointer.speech_start * RATE_HZ))
-        for i in range(0, len(heard), 2 * self.PIECE):
-            piece = heard[i : i + 2 * self.PIECE]
-            self._decoder.process_raw(piece)
-            self._length += len(piece) // 2
+        self._length += len(heard) // 2
+        if self._whole:
+            self._utterance.append(heard)
+        else:
+            for i in range(0, len(heard), 2 * self.PIECE):
+                self._decoder.process_raw(heard[i : i + 2 * self.PIECE])
         if self._length >= self._longest:
             end = self._start + self._length
             self._end()
@@ -142,11 +152,14 @@ class PocketsphinxAsr:
 
     def _begin(self, start: int) -> None:
         self._start, self._length = start, 0
+        self._utterance: list[bytes] = []
         self._decoder.start_utt()
         self._in_utterance = True
 
     def _end(self) -> None:
         if self._in_utterance:
+            if self._utterance:
+                self._decoder.process_raw(b"".join(self._utterance), full_utt=True)
             self._decoder.end_utt()
             self._in_utterance = False
             self._settled += self._segments()
@@ -268,14 +281,18 @@ def words_of_tokens(tokens: Sequence[str], times: Sequence[float], token_s: floa
     ]
 
 
-def make_asr(name_or_folder: str) -> Asr:
+def make_asr(name_or_folder: str, whole: bool = False) -> Asr:
     """The recogniser called "pocketsphinx", or the transducer in a folder.
+
+    Args:
+        name_or_folder: see above.
+        whole: nobody waits for words, so take the time to get more of them right.
 
     Raises:
         AsrError: there is none of that name, or it does not load.
     """
     if name_or_folder == PocketsphinxAsr.name:
-        return PocketsphinxAsr()
+        return PocketsphinxAsr(whole=whole)
     folder = Path(name_or_folder)
     if folder.is_dir():
         return SherpaAsr(folder)

@@ -335,7 +335,7 @@ def transcribe(
 
     if output is not None and output.suffix.lower() != ".csv":
         raise ConfigError(f"{output}: name a .csv file")
-    recognizer = make_asr(asr or PocketsphinxAsr.name)
+    recognizer = make_asr(asr or PocketsphinxAsr.name, whole=True)
     files = list(find_audio(paths))
     if not files:
         raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
@@ -596,7 +596,7 @@ def _transcripts(table: Path | None, asr: str | None) -> Transcripts:
 
     return Transcripts(
         None if table is None else read_transcripts_csv(table),
-        None if asr is None else make_asr(asr),
+        None if asr is None else make_asr(asr, whole=True),
     )
 
 

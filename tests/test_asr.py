@@ -373,6 +373,31 @@ def test_a_long_utterance_of_pocketsphinx_is_cut(speech):
     assert words[-1].end_s <= 3.5
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_stream_of_pocketsphinx_may_end_anywhere_in_speech(speech, whole):
+    pytest.importorskip("pocketsphinx")
+    asr = PocketsphinxAsr(whole=whole)
+    frame = asr._frame
+    for n in (50 * frame, 50 * frame + 1, 51 * frame - 1):
+        asr.reset()
+        asr.accept(speech[RATE_HZ : RATE_HZ + n])
+        asr.flush()
+        assert asr.settled == len(asr.words()) > 0
+
+
+def test_whole_utterances_are_heard_to_their_end(speech):
+    pytest.importorskip("pocketsphinx")
+    asr = PocketsphinxAsr(whole=True)
+    for piece in np.array_split(speech[29 * RATE_HZ :], 50):
+        asr.accept(piece)
+        assert asr.settled == len(asr.words())
+    asr.flush()
+    words = asr.words()
+    assert len(words) >= 3
+    assert words[-1].end_s <= len(speech) / RATE_HZ - 29
+    assert all(a.end_s <= b.start_s + 1e-9 for a, b in itertools.pairwise(words))
+
+
 def test_pocketsphinx_hears_nothing_in_silence(pocketsphinx):
     pocketsphinx.reset()
     pocketsphinx.accept(np.zeros(3 * RATE_HZ, np.float32))

@@ -641,7 +641,9 @@ def test_recordings_are_heard_with_their_words(monkeypatch, takes, reading, read
     missing = heard_in(takes / "none.wav", reading, Words(reader))
     assert missing.transcript == "missing"
     assert missing.label == alone.label
-    monkeypatch.setattr(analysis, "make_asr", lambda name: ScriptedAsr([Word("grim", 0.5, 1.0)]))
+    monkeypatch.setattr(
+        analysis, "make_asr", lambda name, whole: ScriptedAsr([Word("grim", 0.5, 1.0)])
+    )
     scored = heard_in(takes / "none.wav", reading, Words(reader, "scripted"))
     assert scored.transcript == "recognised"
     batch = Batch([takes], reading, words=Words(reader, "scripted"))
