@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
+from export.graph import ExportError, write_graph
 from export.parity import MAX_DIFFERENCE, ParityError
-from export.to_onnx import LICENCE, OPSET, ExportError
+from export.to_onnx import LICENCE
 from ser_stream.frontend import make_extractor
 from ser_stream.onnx_session import open_session
 from ser_stream.speaker import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
@@ -74,34 +72,17 @@ def export_speaker(checkpoint: SpeakerCheckpoint, path: Path) -> float:
 def _write_graph(checkpoint: SpeakerCheckpoint, path: Path) -> None:
     net = Embedder(checkpoint.trained.net).eval()
     width = len(checkpoint.trained.presentation.mean)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        # The exporter warns of its own internals.
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            net,
-            kwargs={"features": torch.zeros(1, 4 * LEAST_FRAMES, width)},
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=["features"],
-            output_names=["embedding"],
-            dynamic_shapes={
-                "features": {1: torch.export.Dim("frames", min=LEAST_FRAMES, max=1_000_000)}
-            },
-        )
-    if program is None:
-        raise ExportError("PyTorch exported nothing")
-    model = program.model_proto
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {METADATA_KEY: speaker_meta(checkpoint).to_json()})
-    # Names of the source files that each node came from say nothing to a user.
-    model.graph.doc_string = ""
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    frames = torch.export.Dim("frames", min=LEAST_FRAMES, max=1_000_000)
+    write_graph(
+        net,
+        {"features": torch.zeros(1, 4 * LEAST_FRAMES, width)},
+        ["features"],
+        "embedding",
+        {"features": {1: frames}},
+        METADATA_KEY,
+        speaker_meta(checkpoint),
+        path,
+    )
 
 
 @torch.no_grad()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 
+from export.graph import ExportError, write_graph
 from export.parity import check_parity
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta
-from ser_stream.errors import SerStreamError
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import FeatureStatistics
 from ser_stream.smoothing import SmoothingConfig
@@ -22,12 +19,7 @@ from training.checkpoint import Checkpoint
 from training.dataset import FeatureStore
 from training.windows import Inputs, Place, Presenter
 
-OPSET = 18
 LICENCE = "Apache-2.0"
-
-
-class ExportError(SerStreamError):
-    """An export that must not be used."""
 
 
 def make_meta(checkpoint: Checkpoint) -> ModelMeta:
@@ -101,32 +93,7 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     if (fold := getattr(net, "for_inference", None)) is not None:
         # The parity gate compares with the network as it was trained, not with this one.
         net = fold().eval()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        # The exporter warns of its own internals.
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            net,
-            kwargs=inputs,
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=names,
-            output_names=["logits"],
-            dynamic_shapes=shapes,
-        )
-    if program is None:
-        raise ExportError("PyTorch exported nothing")
-    model = program.model_proto
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {METADATA_KEY: make_meta(checkpoint).to_json()})
-    # Names of the source files that each node came from say nothing to a user.
-    model.graph.doc_string = ""
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    write_graph(net, inputs, names, "logits", shapes, METADATA_KEY, make_meta(checkpoint), path)
 
 
 def describe(path: Path, difference: float, n_windows: int) -> str:

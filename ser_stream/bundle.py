@@ -21,7 +21,7 @@ from ser_stream.normalizer import (
     NormalizerConfig,
     NormalizerState,
 )
-from ser_stream.onnx_session import models_folder, open_session
+from ser_stream.onnx_session import models_folder, open_session, versioned_table
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.text import pad
 from ser_stream.types import Float32
@@ -153,18 +153,7 @@ class ModelMeta:
         Raises:
             BundleError: not JSON, another schema, or a field that is missing or makes no sense.
         """
-        try:
-            table = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise BundleError(f"its metadata is not JSON: {error}") from error
-        if not isinstance(table, dict) or "schema" not in table:
-            raise BundleError("its metadata carries no schema version")
-        schema = table.pop("schema")
-        if schema != SCHEMA:
-            raise BundleError(
-                f"its metadata has schema {schema!r}, this version reads {SCHEMA}; "
-                "export it again with ser-export, or update ser-stream"
-            )
+        table = versioned_table(text, SCHEMA)
         try:
             table["labels"] = tuple(str(label) for label in table["labels"])
             table["mean"] = tuple(float(v) for v in table["mean"])

@@ -27,7 +27,7 @@ from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.extractor import Extractor, Frames
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import NormalizerConfig, voiced_frames
-from ser_stream.onnx_session import open_session
+from ser_stream.onnx_session import open_session, versioned_table
 from ser_stream.ring import RingBuffer
 from ser_stream.types import Float32
 
@@ -184,17 +184,7 @@ class SpeakerMeta:
         Raises:
             BundleError: not JSON, another schema, or a field that is missing or makes no sense.
         """
-        try:
-            table = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise BundleError(f"its metadata is not JSON: {error}") from error
-        if not isinstance(table, dict) or table.get("schema") != SCHEMA:
-            found = table.get("schema") if isinstance(table, dict) else None
-            raise BundleError(
-                f"its metadata has schema {found!r}, this version reads {SCHEMA}; "
-                "export it again with ser-export, or update ser-stream"
-            )
-        del table["schema"]
+        table = versioned_table(text, SCHEMA)
         try:
             table["mean"] = tuple(float(v) for v in table["mean"])
             table["std"] = tuple(float(v) for v in table["std"])

@@ -33,10 +33,10 @@ from ser_stream.errors import ConfigError
 from ser_stream.reading import WordReader, open_reader
 from ser_stream.records import LATE_S
 from ser_stream.types import Float32, Health, Snapshot, Word
-from tests.reading_bundle import write_reading_bundle, write_vectors
 from tests.test_gui_recordings import Opened as OpenedPage
 from tests.test_gui_widgets import count, picture
 from tests.test_gui_window import RATE_HZ, Opened, devices, opened, settings
+from tests.test_reading import folder, reader, reading
 
 
 class ScriptedAsr:
@@ -355,25 +355,6 @@ def test_what_is_wrong_with_the_words_is_a_note(health, listens, reads, has_read
 
 
 # Choices
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    top = tmp_path_factory.mktemp("reading")
-    write_reading_bundle(top / "reading.onnx", write_vectors(top / "vectors.txt"))
-    return top
-
-
-@pytest.fixture(scope="module")
-def reading(folder: Path) -> ModelBundle:
-    return ModelBundle.load(folder / "reading.onnx")
-
-
-@pytest.fixture(scope="module")
-def reader(folder: Path, reading: ModelBundle) -> WordReader:
-    made = open_reader(reading, folder / "vectors.txt")
-    assert made is not None
-    return made
 
 
 def entries(choices: WordChoices) -> dict[str, tuple[bool, str]]:

@@ -87,12 +87,8 @@ class Checkpoint:
             CheckpointError: missing, not a checkpoint, or of another schema.
         """
         file = path / CHECKPOINT if path.is_dir() else path
-        try:
-            table = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types for what is not its own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{file}: not a checkpoint of ser-train: {reason}") from error
-        if not isinstance(table, dict) or table.get("schema") != SCHEMA:
+        table = read_table(file)
+        if table.get("schema") != SCHEMA:
             raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
         recipe = parse_recipe(table["recipe"])
         net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
@@ -113,3 +109,19 @@ class Checkpoint:
             WordInput(**words) if (words := table.get("words")) is not None else None,
             SpeakerInput(**told) if (told := table.get("speaker")) is not None else None,
         )
+
+
+def read_table(file: Path) -> dict[str, Any]:
+    """Read the values that a checkpoint of any kind holds.
+
+    Raises:
+        CheckpointError: missing, or not a checkpoint.
+    """
+    try:
+        table = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for what is not its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{file}: not a checkpoint of ser-train: {reason}") from error
+    if not isinstance(table, dict):
+        raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
+    return table

@@ -26,7 +26,7 @@ from ser_stream.features import LogMelExtractor, repeat_to
 from ser_stream.frontend import check_front_end, make_extractor
 from ser_stream.speaker import Presentation, Voicing, centred
 from ser_stream.types import Float32
-from training.checkpoint import CheckpointError
+from training.checkpoint import CheckpointError, read_table
 from training.corpora import CREDITS, Utterance
 from training.dataset import FeatureStore, build_features
 from training.errors import TrainingError
@@ -602,12 +602,8 @@ class SpeakerCheckpoint:
             CheckpointError: missing, not a checkpoint, or of another schema.
         """
         file = path / CHECKPOINT if path.is_dir() else path
-        try:
-            table = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types for what is not its own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{file}: not a checkpoint of ser-train: {reason}") from error
-        if not isinstance(table, dict) or "speaker_recipe" not in table:
+        table = read_table(file)
+        if "speaker_recipe" not in table:
             raise CheckpointError(f"{file}: no speaker embedder; train one: ser-train speakers")
         if table["schema"] != SCHEMA:
             raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
