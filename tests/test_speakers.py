@@ -33,7 +33,6 @@ from ser_stream.speaker import (  # noqa: E402
     SpeakerMeta,
     SpeakerTracker,
     TrackerConfig,
-    Voicing,
     centred,
 )
 from training.checkpoint import CheckpointError  # noqa: E402
@@ -457,10 +456,10 @@ def edited(embedder: SpeakerEmbedder, path: Path, **changes) -> Path:
     return path
 
 
-def test_metadata_survive_the_file(embedder):
+def test_metadata_survive_the_file(embedder, small):
     assert SpeakerMeta.from_json(embedder.meta.to_json()) == embedder.meta
     assert embedder.meta.least_frames == LEAST_FRAMES
-    assert embedder.meta.voicing == Voicing()
+    assert embedder.meta.voicing == small.voicing
     assert len(embedder.digest) == 64
     assert embedder.digest[:12] in repr(embedder)
 
