@@ -22,7 +22,7 @@ from gui.analysis import Analysis, Batch, Words
 from gui.jobs import JobControl
 from gui.live import words_note
 from gui.recognizer import LateAsr, listen_for_words
-from gui.theme import LIGHT
+from gui.theme import LIGHT, palette
 from gui.timeline import TimelinePlot
 from gui.word_choices import FOLDER, OFF, WordChoices
 from gui.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
@@ -115,6 +115,8 @@ def said(strip: WordStrip) -> list[str]:
 def timeline(qtbot) -> TimelinePlot:
     made = TimelinePlot(("angry", "happy"))
     qtbot.addWidget(made)
+    # The background is the window's; another test may have left it dark.
+    made.setPalette(palette(LIGHT))
     made.set_theme(LIGHT)
     made.words.show()
     made.resize(900, 400)
