@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +21,23 @@ OPSET = 18
 
 class ExportError(SerStreamError):
     """An export that must not be used."""
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path``; what was written there becomes ``path`` if nothing is raised.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    part = path.with_name(path.name + ".part.onnx")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot write ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class Metadata(Protocol):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from export.graph import ExportError, write_graph
+from export.graph import published, write_graph
 from export.parity import MAX_DIFFERENCE, ParityError
 from export.to_onnx import LICENCE
 from ser_stream.frontend import make_extractor
@@ -56,17 +55,10 @@ def export_speaker(checkpoint: SpeakerCheckpoint, path: Path) -> float:
         ExportError: it cannot be written.
         ParityError: they disagree, or there are not enough recordings.
     """
-    part = path.with_name(path.name + ".part.onnx")
-    try:
+    with published(path) as part:
         _write_graph(checkpoint, part)
         SpeakerEmbedder.load(part)
-        difference = check_speaker_parity(checkpoint, part)
-        os.replace(part, path)
-        return difference
-    except OSError as error:
-        raise ExportError(f"{path}: cannot write ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
+        return check_speaker_parity(checkpoint, part)
 
 
 def _write_graph(checkpoint: SpeakerCheckpoint, path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from export.graph import ExportError, write_graph
+from export.graph import ExportError, published, write_graph
 from export.parity import check_parity
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta
 from ser_stream.frontend import make_extractor
@@ -61,16 +60,9 @@ def export(checkpoint: Checkpoint, path: Path) -> float:
     Raises:
         ExportError: it did not pass, or cannot be written.
     """
-    part = path.with_name(path.name + ".part.onnx")
-    try:
+    with published(path) as part:
         _write_graph(checkpoint, part)
-        difference = check_parity(checkpoint.net, ModelBundle.load(part), checkpoint.examples)
-        os.replace(part, path)
-        return difference
-    except OSError as error:
-        raise ExportError(f"{path}: cannot write ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
+        return check_parity(checkpoint.net, ModelBundle.load(part), checkpoint.examples)
 
 
 def _write_graph(checkpoint: Checkpoint, path: Path) -> None:

@@ -92,13 +92,11 @@ RecordAudioOption = Annotated[
     Path | None,
     typer.Option("--record-audio", help="Write what is heard to a .wav or .flac file."),
 ]
-AsrOption = Annotated[
-    str | None,
-    typer.Option(
-        "--asr",
-        help="Recognise words: pocketsphinx, or the folder of a streaming model for sherpa-onnx.",
-    ),
-]
+ASR_OPTION = typer.Option(
+    "--asr",
+    help="Recognise words: pocketsphinx, or the folder of a streaming model for sherpa-onnx.",
+)
+AsrOption = Annotated[str | None, ASR_OPTION]
 VectorsOption = Annotated[
     Path | None,
     typer.Option("--vectors", help="Word vectors, for models that read words; see info."),
@@ -263,7 +261,7 @@ def score(
     embedder: EmbedderOption = None,
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
-    from ser_stream.batch import find_audio, score_file
+    from ser_stream.batch import score_file
     from ser_stream.profile import check_profiles
     from ser_stream.records import RowWriter, prediction_row
     from ser_stream.types import Prediction, State
@@ -283,9 +281,7 @@ def score(
     engine = _engine(bundle, hop, smoothing, gate, known, reader, embedder)
     meta = engine.bundle.meta
     # An earlier table is only overwritten once there is something to write.
-    files = list(find_audio(paths))
-    if not files:
-        raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
+    files = _audio_files(paths)
     writer = RowWriter.open(output) if output else RowWriter(sys.stdout, jsonl)
     no_window = dict.fromkeys(
         prediction_row(Prediction(0, 0, State.WARMING_UP), meta.labels, meta.sample_rate_hz)
@@ -316,29 +312,26 @@ def score(
                 advance(done + 1)
     finally:
         writer.close()
-    if failed:
-        raise typer.Exit(EXIT_ERROR if failed == len(files) else EXIT_SOME_FAILED)
+    _tell_failed(failed, len(files))
 
 
 @app.command()
 def transcribe(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
-    asr: AsrOption = "pocketsphinx",
+    asr: Annotated[str, ASR_OPTION] = "pocketsphinx",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .csv file, not stdout.")
     ] = None,
 ) -> None:
     """Write down what recordings say, as score --transcripts and ser-train read it."""
-    from ser_stream.asr import AsrError, PocketsphinxAsr, make_asr
-    from ser_stream.batch import find_audio, recognize
+    from ser_stream.asr import AsrError, make_asr
+    from ser_stream.batch import recognize
     from ser_stream.records import RowWriter
 
     if output is not None and output.suffix.lower() != ".csv":
         raise ConfigError(f"{output}: name a .csv file")
-    recognizer = make_asr(asr or PocketsphinxAsr.name, whole=True)
-    files = list(find_audio(paths))
-    if not files:
-        raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
+    recognizer = make_asr(asr, whole=True)
+    files = _audio_files(paths)
     writer = RowWriter.open(output) if output else RowWriter(sys.stdout, False)
     failed = 0
     try:
@@ -361,8 +354,7 @@ def transcribe(
                     writer.write({**where, "text": "", "start_s": None, "end_s": None})
     finally:
         writer.close()
-    if failed:
-        raise typer.Exit(EXIT_ERROR if failed == len(files) else EXIT_SOME_FAILED)
+    _tell_failed(failed, len(files))
 
 
 @app.command()
@@ -587,6 +579,21 @@ def _profile(bundle: ModelBundle, name: str | None) -> Profile | None:
     from ser_stream.profile import load_profile
 
     return None if name is None else load_profile(name, bundle)
+
+
+def _audio_files(paths: list[Path]) -> list[Path]:
+    from ser_stream.batch import find_audio
+
+    files = list(find_audio(paths))
+    if not files:
+        raise AudioError(f"no audio below {', '.join(str(p) for p in paths)}")
+    return files
+
+
+def _tell_failed(failed: int, total: int) -> None:
+    """End the command with its code where files failed."""
+    if failed:
+        raise typer.Exit(EXIT_ERROR if failed == total else EXIT_SOME_FAILED)
 
 
 def _transcripts(table: Path | None, asr: str | None) -> Transcripts:

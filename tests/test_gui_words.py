@@ -33,14 +33,15 @@ from ser_stream.errors import ConfigError
 from ser_stream.reading import WordReader, open_reader
 from ser_stream.records import LATE_S
 from ser_stream.types import Float32, Health, Snapshot, Word
+from tests.fake_asr import FakeAsr
 from tests.test_gui_recordings import Opened as OpenedPage
 from tests.test_gui_widgets import count, picture
 from tests.test_gui_window import RATE_HZ, Opened, devices, opened, settings
 from tests.test_reading import folder, reader, reading
 
 
-class ScriptedAsr:
-    """Knows what is said when; fails, or waits for ``gate``, when it is told to."""
+class ScriptedAsr(FakeAsr):
+    """Knows what is said when; waits for ``gate`` if there is one."""
 
     name = "scripted"
 
@@ -50,28 +51,16 @@ class ScriptedAsr:
         fails_at_s: float = np.inf,
         gate: threading.Event | None = None,
     ) -> None:
-        self._script, self._fails_at_s, self._gate = list(script), fails_at_s, gate
-        self.reset()
+        self._script, self._gate = list(script), gate
+        super().__init__(fails_at_s)
 
     def accept(self, samples: Float32) -> None:
         if self._gate is not None:
             self._gate.wait(20)
-        self._heard += len(samples)
-        if self._heard / RATE_HZ >= self._fails_at_s:
-            raise ValueError("the model file is gone")
+        super().accept(samples)
 
     def words(self) -> list[Word]:
-        return [w for w in self._script if w.end_s <= self._heard / RATE_HZ]
-
-    @property
-    def settled(self) -> int:
-        return len(self.words())
-
-    def flush(self) -> None:
-        return None
-
-    def reset(self) -> None:
-        self._heard = 0
+        return [w for w in self._script if w.end_s <= self.heard / RATE_HZ]
 
 
 TEXTS = ("what", "a", "lovely", "day", "it", "is")

@@ -27,7 +27,8 @@ from ser_stream.records import prediction_row
 from ser_stream.session import Session
 from ser_stream.sources import ArraySource
 from ser_stream.transcripts import Transcript
-from ser_stream.types import AudioBlock, Float32, Prediction, Word
+from ser_stream.types import AudioBlock, Prediction, Word
+from tests.fake_asr import FakeAsr
 from tests.reading_bundle import TOKENS, WEIGHT, write_reading_bundle, write_vectors
 from tests.test_cli import one_line, ser_stream
 from tests.test_engine import Loudness, run, same
@@ -62,34 +63,18 @@ def transcript(*words: tuple[str, float, float]) -> Transcript:
 TALK = transcript(("grim", 0.6, 0.9), ("table", 1.0, 1.4), ("lovely", 2.5, 3.0), ("gone", 5.0, 5.2))
 
 
-class ClockAsr:
-    """Says a word in the middle of every second; fails, or hears nothing, when told to."""
+class ClockAsr(FakeAsr):
+    """Says a word in the middle of every second."""
 
     name = "clock"
 
     def __init__(self, words: Iterable[str] = ("lovely",), fails_at_s: float = np.inf) -> None:
         self._say = list(words)
-        self._fails_at_s = fails_at_s
-        self.reset()
-
-    def accept(self, samples: Float32) -> None:
-        self._heard += len(samples)
-        if self._heard / RATE_HZ >= self._fails_at_s:
-            raise ValueError("the model file is gone")
+        super().__init__(fails_at_s)
 
     def words(self) -> list[Word]:
-        n = self._heard // RATE_HZ
+        n = self.heard // RATE_HZ
         return [Word(self._say[i % len(self._say)], i + 0.4, i + 0.6) for i in range(n)]
-
-    @property
-    def settled(self) -> int:
-        return len(self.words())
-
-    def flush(self) -> None:
-        return None
-
-    def reset(self) -> None:
-        self._heard = 0
 
 
 # The engine
