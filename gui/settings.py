@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings
 
-from ser_stream.profile import profile_folder
+from ser_stream.files import config_folder
 
 
 class Settings:
@@ -17,7 +17,7 @@ class Settings:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = profile_folder().parent / "window.ini" if path is None else path
+        self.path = config_folder() / "window.ini" if path is None else path
         self._store = QSettings(str(self.path), QSettings.Format.IniFormat)
 
     def text(self, name: str, default: str = "") -> str:

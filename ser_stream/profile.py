@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +18,13 @@ import numpy as np
 
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.files import config_folder, os_reason, write_text
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import Normalizer, NormalizerState
 from ser_stream.types import Float32, Float64
 from ser_stream.vad import GateConfig, SileroDetector, SpeechGate
 
 SCHEMA = 1
-FOLDER = "SER_STREAM_CONFIG"
 NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 # Speech that a profile needs; a guided reading asks for more.
@@ -79,15 +77,12 @@ class Profile:
         Raises:
             ProfileError: it cannot be written.
         """
-        part = path.with_suffix(".part")
+        text = json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False) + "\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(
-                json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False) + "\n", "utf-8"
-            )
-            part.replace(path)
+            write_text(path, text, private=True)
         except OSError as error:
-            raise ProfileError(f"{path}: cannot write ({error.strerror})") from error
+            raise ProfileError(f"{path}: cannot write ({os_reason(error)})") from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -150,16 +145,8 @@ def frontend_key(frontend: str, params: Mapping[str, Any]) -> str:
 
 
 def profile_folder() -> Path:
-    """Folder of the user's profiles: $SER_STREAM_CONFIG, or where the system keeps settings."""
-    if told := os.environ.get(FOLDER):
-        return Path(told) / "profiles"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "ser-stream" / "profiles"
+    """Folder of the user's profiles."""
+    return config_folder() / "profiles"
 
 
 def profile_path(name: str) -> Path:
@@ -197,7 +184,8 @@ def load_profile(name: str, bundle: ModelBundle) -> Profile:
 def list_profiles() -> list[str]:
     """Names of the user's profiles."""
     folder = profile_folder()
-    return sorted(p.stem for p in folder.glob("*.json")) if folder.is_dir() else []
+    found = (p.stem for p in folder.glob("*.json") if NAME.fullmatch(p.stem))
+    return sorted(found) if folder.is_dir() else []
 
 
 class ProfileRecorder:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ser_stream.bundle import ModelBundle, WordInput
 from ser_stream.errors import ConfigError
-from ser_stream.folders import cache_folder
+from ser_stream.files import cache_folder
 from ser_stream.text import WordVectors, tokenize
 from ser_stream.types import Float32, Word
 

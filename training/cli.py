@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ser_stream.bundle import ModelBundle
 from ser_stream.entry import EXIT_ERROR, run_command
 from ser_stream.errors import ConfigError
-from ser_stream.folders import cache_folder
+from ser_stream.files import cache_folder
 from training.corpora import CORPORA, Utterance
 from training.crossval import (
     Job,

@@ -1,0 +1,114 @@
+"""Files that this project writes: in one step, in the user's folders, and told apart by digest."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import platformdirs
+
+from ser_stream.errors import ConfigError
+
+APP = "ser-stream"
+CACHE = "SER_STREAM_CACHE"
+CONFIG = "SER_STREAM_CONFIG"
+# Part of every temporary name, so that what a killed process left can be told.
+PART = ".part"
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, *, private: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; what is written there becomes ``path`` in one step.
+
+    Whoever reads ``path`` meanwhile, also after a crash or a power failure, finds the old content
+    or the new one, whole. Two writers do not disturb each other: the last one to finish wins. If
+    the body raises, ``path`` stays as it was. A link is followed; a device or a pipe, which has no
+    content to keep, is given as it is.
+
+    Args:
+        path: the file; its folder must exist.
+        private: a new file is for its owner alone; one that exists keeps its permissions.
+
+    Raises:
+        OSError: the temporary file cannot be made, written or renamed.
+    """
+    path = Path(os.path.realpath(path))
+    mode = 0o600 if private else 0o666
+    with contextlib.suppress(FileNotFoundError):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            yield path
+            return
+        mode = stat.S_IMODE(status.st_mode)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied", str(path))
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{PART}{path.suffix}")
+    try:
+        # Made here, so that the permissions are right before anything is in it.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        yield part
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes, *, private: bool = False) -> None:
+    """Write ``data`` as the content of ``path`` in one step, see `replacing`."""
+    with replacing(path, private=private) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str, *, private: bool = False) -> None:
+    """Write ``text`` as UTF-8 with its line ends as they are, in one step, see `replacing`."""
+    write_bytes(path, text.encode(), private=private)
+
+
+def _sync(path: Path) -> None:
+    """Let the disk have what the system holds of a file or a folder."""
+    if os.name == "nt" and path.is_dir():
+        return
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def os_reason(error: OSError) -> str:
+    """Why the system refused, in its words."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+def cache_folder(name: str) -> Path:
+    """Folder of the caches called ``name``: below $SER_STREAM_CACHE, or the user's caches."""
+    return _user_folder(CACHE, platformdirs.user_cache_path) / name
+
+
+def config_folder() -> Path:
+    """Folder of profiles and settings: $SER_STREAM_CONFIG, or where the system keeps settings."""
+    return _user_folder(CONFIG, functools.partial(platformdirs.user_config_path, roaming=True))
+
+
+def _user_folder(variable: str, usual: Callable[..., Path]) -> Path:
+    if told := os.environ.get(variable):
+        return Path(told)
+    folder = usual(APP, appauthor=False)
+    # Left so where neither the environment nor the system knows the user's home.
+    if folder.parts[0].startswith("~"):
+        raise ConfigError(f"no home folder is known; set HOME or {variable}")
+    return folder
