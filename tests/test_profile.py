@@ -15,7 +15,8 @@ from spy import Spy
 from typer.testing import CliRunner
 
 from ser_stream.bundle import ModelBundle
-from ser_stream.cli import _guided, app
+from ser_stream.cli import app
+from ser_stream.cli.profiles import _guided
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import ConfigError
 from ser_stream.normalizer import NormalizerState

@@ -1,0 +1,86 @@
+"""Profiles of voices: a guided reading, or recordings of neutral speech."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ser_stream.cli.assembly import open_bundle, recorder_of, today
+from ser_stream.cli.options import DeviceOption, ModelOption, RateOption
+
+if TYPE_CHECKING:
+    from ser_stream.bundle import ModelBundle
+    from ser_stream.profile import ProfileRecorder
+    from ser_stream.types import AudioSource
+
+# A reading ends after this many times the speech that it wants.
+PATIENCE = 4.0
+
+
+def calibrate(
+    profile: Annotated[str, typer.Option("--profile", help="Name of the profile to make.")],
+    device: DeviceOption = None,
+    rate: RateOption = None,
+    model: ModelOption = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=5.0, help="Speech to listen to.")
+    ] = 15.0,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="Recordings of neutral speech instead of a microphone."),
+    ] = None,
+) -> None:
+    """Learn what your neutral voice sounds like: read a text aloud in your everyday voice.
+
+    Only statistics are kept, no audio.
+    """
+    from ser_stream.profile import check_profiles, profile_path
+
+    path = profile_path(profile)
+    bundle = open_bundle(model)
+    check_profiles(bundle)
+    if file:
+        recorder = recorder_of(bundle, file)
+    else:
+        from ser_stream.microphone import Microphone
+
+        with Microphone(device, rate) as microphone:
+            recorder = _guided(microphone, bundle, seconds)
+    recorder.finish(profile, today()).save(path)
+    typer.echo(f"profile {profile!r}: {recorder.speech_s:.1f} s of speech, {path}")
+
+
+def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> ProfileRecorder:
+    """Show a text to read, and listen until there is enough of it."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from ser_stream.profile import ProfileRecorder
+    from ser_stream.resample import StreamingResampler
+    from ser_stream.tui import CalibrationView
+
+    console = Console(stderr=True)
+    recorder = ProfileRecorder(bundle)
+    resampler = StreamingResampler(source.sample_rate_hz, bundle.meta.sample_rate_hz)
+    told_s = 0.0
+    with Live(console=console, auto_refresh=False) as screen:
+        for block in source:
+            recorder.feed(resampler.push(block).samples)
+            if console.is_terminal:
+                view = CalibrationView(
+                    recorder.speech_s, wanted_s, recorder.level_dbfs, recorder.advice()
+                )
+                screen.update(view, refresh=True)
+            elif recorder.heard_s - told_s >= 1.0:
+                told_s = recorder.heard_s
+                line = (
+                    f"{recorder.speech_s:.1f} of {wanted_s:g} s of speech, "
+                    f"{recorder.level_dbfs:.0f} dBFS"
+                )
+                advice = recorder.advice()
+                console.print(f"{line}; {advice}" if advice else line, highlight=False)
+            if recorder.speech_s >= wanted_s or recorder.heard_s >= PATIENCE * wanted_s:
+                break
+    return recorder
