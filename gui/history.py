@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_stream.affect import derived_affect
 from ser_stream.features import LogMelConfig, LogMelExtractor
+from ser_stream.labels import derived_affect
 from ser_stream.resample import StreamingResampler
 from ser_stream.ring import RingBuffer
 from ser_stream.types import AudioBlock, Float32, Float64, Prediction, Snapshot, State

@@ -1,7 +1,6 @@
 """Colours and marks: light and dark, told apart without colour too.
 
-The class colours are Okabe & Ito's, which people with any colour vision tell apart; every class has
-a dash pattern and a letter besides, because colour alone says nothing to some people.
+Colours and dashes of classes are those of `ser_stream.labels`.
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ from dataclasses import dataclass
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
 
-# Okabe & Ito, "Color Universal Design", 2008, in an order that keeps neighbours apart; yellow is
-# too faint on white and black says nothing on black.
-COLOURS = ("#D55E00", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#0072B2", "#999999")
-DASHES = (
-    Qt.PenStyle.SolidLine,
-    Qt.PenStyle.DashLine,
-    Qt.PenStyle.DotLine,
-    Qt.PenStyle.DashDotLine,
-    Qt.PenStyle.DashDotDotLine,
-)
+from ser_stream.labels import emotions_of
+
+PEN_STYLES = {
+    "solid": Qt.PenStyle.SolidLine,
+    "dash": Qt.PenStyle.DashLine,
+    "dot": Qt.PenStyle.DotLine,
+    "dash-dot": Qt.PenStyle.DashDotLine,
+    "dash-dot-dot": Qt.PenStyle.DashDotDotLine,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,12 @@ def palette(theme: Theme) -> QPalette:
 
 def class_colours(labels: Sequence[str]) -> list[QColor]:
     """A colour for each class."""
-    return [QColor(COLOURS[i % len(COLOURS)]) for i in range(len(labels))]
+    return [QColor(emotion.colour) for emotion in emotions_of(labels)]
 
 
 def class_dashes(labels: Sequence[str]) -> list[Qt.PenStyle]:
     """A dash pattern for each class."""
-    return [DASHES[i % len(DASHES)] for i in range(len(labels))]
+    return [PEN_STYLES[emotion.dash] for emotion in emotions_of(labels)]
 
 
 def readable_on(colour: QColor) -> QColor:

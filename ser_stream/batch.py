@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ser_stream.affect import derived_affect
 from ser_stream.asr import Asr
 from ser_stream.engine import MIN_FLUSH_S, Engine
 from ser_stream.errors import AudioError, SerStreamError
+from ser_stream.labels import derived_affect
 from ser_stream.listener import WordTap
 from ser_stream.resample import StreamingResampler
 from ser_stream.sources import FileSource

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from ser_stream.affect import derived_affect
 from ser_stream.errors import SerStreamError
+from ser_stream.labels import derived_affect
 from ser_stream.types import Prediction, Snapshot, State
 
 # Words that are behind by this much are said to be late.

@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
+from ser_stream.labels import emotions_of
 from ser_stream.profile import PASSAGE
 from ser_stream.records import Timeline, confidence, said, word_trouble
 from ser_stream.types import Snapshot, State
@@ -26,25 +27,16 @@ STRIP_S = 60
 LEVEL_RANGE_DB = 60.0
 PLAIN_WORDS = 40
 
-# Hue and letter both tell a class, so that neither is needed alone.
-PALETTE = {
-    "angry": "red",
-    "happy": "yellow",
-    "neutral": "cyan",
-    "sad": "blue",
-    "fear": "magenta",
-    "disgust": "green",
-}
-FALLBACK = ("bright_magenta", "bright_green", "bright_cyan", "bright_red")
 DIM = Style(dim=True)
 BOLD = Style(bold=True)
 REVERSE = Style(reverse=True)
 
 
-@lru_cache(maxsize=64)
-def class_style(label: str, position: int) -> Style:
-    """Colour of a class, the same everywhere."""
-    return Style(color=PALETTE.get(label, FALLBACK[position % len(FALLBACK)]))
+@lru_cache(maxsize=8)
+def class_marks(labels: tuple[str, ...]) -> dict[str, tuple[str, Style]]:
+    """Letter and colour of each class: either tells it, so that neither is needed alone."""
+    emotions = emotions_of(labels)
+    return {n: (e.letter, Style(color=e.terminal)) for n, e in zip(labels, emotions, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,7 @@ class Meter:
         name = max(9, *(len(label) for label in view.labels)) + 1
         value = 10
         bar = width - name - value
-        styles = {label: class_style(label, i) for i, label in enumerate(view.labels)}
+        marks = class_marks(view.labels)
 
         title = view.title[: width - len(view.hint) - 1]
         space = " " * (width - len(title) - len(view.hint))
@@ -101,17 +93,17 @@ class Meter:
             number = "" if smoothed is None else f"{p:.0%}"
             yield [
                 Segment(label.ljust(name)),
-                *_bar(p, bar, styles[label], ascii_only),
+                *_bar(p, bar, marks[label][1], ascii_only),
                 *_right(number, value),
             ]
         yield []
-        yield self._verdict(name, styles)
+        yield self._verdict(name, marks)
         yield []
         columns = width - name
         # Rounded up, so that the last column is the newest second whatever the width.
         n = len(view.strip)
         cells = [view.strip[-(-(c + 1) * n // columns) - 1] for c in range(columns)]
-        yield [Segment(f"last {STRIP_S} s".ljust(name)), *_strip(cells, styles)]
+        yield [Segment(f"last {STRIP_S} s".ljust(name)), *_strip(cells, marks)]
         health = snapshot.health
         if health.recognizer is not None:
             yield [Segment("words".ljust(name)), *_words(snapshot, width - name)]
@@ -131,7 +123,7 @@ class Meter:
             return [Segment("speech", Style(color="green", bold=True))]
         return [Segment("no speech", DIM)]
 
-    def _verdict(self, name: int, styles: dict[str, Style]) -> list[Segment]:
+    def _verdict(self, name: int, marks: dict[str, tuple[str, Style]]) -> list[Segment]:
         snapshot = self.view.snapshot
         prediction = snapshot.prediction
         head = Segment("sounds".ljust(name))
@@ -139,7 +131,7 @@ class Meter:
             return [head, Segment(f"warming up, {snapshot.warm_up_s:.1f} s to go", DIM)]
         if prediction.label is not None:
             p = confidence(prediction, self.view.labels) or 0.0
-            style = styles[prediction.label] + BOLD
+            style = marks[prediction.label][1] + BOLD
             return [head, Segment(f"{prediction.label.upper()}  {p:.0%}", style)]
         text = said(prediction)
         if prediction.state is State.UNSURE and prediction.smoothed is not None:
@@ -162,13 +154,14 @@ def _bar(share: float, width: int, style: Style, ascii_only: bool) -> list[Segme
     return [Segment(text, style), Segment("─" * (width - len(text)), DIM)]
 
 
-def _strip(cells: Sequence[str | None], styles: dict[str, Style]) -> Iterator[Segment]:
+def _strip(cells: Sequence[str | None], marks: dict[str, tuple[str, Style]]) -> Iterator[Segment]:
     for cell, run in groupby(cells):
         n = len(list(run))
         if cell is None:
             yield Segment(" " * n)
-        elif cell in styles:
-            yield Segment(cell[0].upper() * n, styles[cell] + REVERSE)
+        elif cell in marks:
+            letter, style = marks[cell]
+            yield Segment(letter * n, style + REVERSE)
         elif cell == State.UNSURE:
             yield Segment("?" * n, DIM)
         else:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
+from ser_stream.labels import canonical
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, ProfileRecorder
 from ser_stream.resample import StreamingResampler
@@ -50,9 +51,10 @@ class Heard:
 
 def as_trained(utterances: Sequence[Utterance], bundle: ModelBundle) -> list[Utterance]:
     """Utterances of the bundle's classes, emotions merged as its recipe merges them."""
-    merge = bundle.meta.recipe.get("merge", {})
-    renamed = [replace(u, emotion=merge.get(u.emotion, u.emotion)) for u in utterances]
-    return [u for u in renamed if u.emotion in bundle.meta.labels]
+    merge = {canonical(k): canonical(v) for k, v in bundle.meta.recipe.get("merge", {}).items()}
+    own = {canonical(label): label for label in bundle.meta.labels}
+    merged = [(u, merge.get(u.emotion, u.emotion)) for u in utterances]
+    return [replace(u, emotion=own[emotion]) for u, emotion in merged if emotion in own]
 
 
 def evaluate(

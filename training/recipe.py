@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ser_stream.errors import ConfigError
 from ser_stream.frontend import check_front_end
+from ser_stream.labels import canonical
 from ser_stream.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
 from training.folds import FoldsConfig
 from training.models import check_model
@@ -411,6 +412,10 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         ConfigError: a key is unknown or missing, or a value makes no sense.
     """
     values = dict(table)
+    # A recipe may name classes as another corpus does.
+    if "labels" in values:
+        values["labels"] = [canonical(name) for name in values["labels"]]
+    values["merge"] = {canonical(a): canonical(b) for a, b in values.get("merge", {}).items()}
     for name, kind in (
         ("normalizer", NormalizerConfig),
         ("windows", WindowsConfig),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from ser_stream.labels import canonical
 from ser_stream.tables import table_rows
 from training.corpora.base import CorpusError, Utterance
 
@@ -69,7 +70,7 @@ def _utterance(row: dict[str, str], folder: Path, where: str) -> Utterance:
         audio,
         "manifest",
         f"manifest/{row['speaker']}",
-        row["emotion"],
+        canonical(row["emotion"]),
         f"manifest/{session}" if session else "",
         row.get("part", ""),
         row.get("text", ""),
