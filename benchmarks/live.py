@@ -43,7 +43,6 @@ from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import DeviceError
 from ser_stream.features import PITCH_MAX_HZ, PITCH_MIN_HZ
 from ser_stream.types import AudioBlock, Float32
-from ser_stream.vad import GateConfig
 
 RATE_HZ = 16000
 HOP = 1536  # 0.096 s
@@ -72,7 +71,7 @@ class TimedBundle:
 def engine_updates(bundle: ModelBundle, speech: Float32, gate: bool) -> dict[str, np.ndarray]:
     """Milliseconds per update (n,) of front end and the rest, model, and total."""
     timed = TimedBundle(bundle)
-    engine = Engine(timed, EngineConfig(hop_s=0.1, gate=GateConfig() if gate else None))  # type: ignore[arg-type]
+    engine = Engine(timed, EngineConfig(hop_s=0.1, gate=gate))  # type: ignore[arg-type]
     model, total = [], []
     position = 0
     while len(total) < UPDATES + WARM_UP:

@@ -13,7 +13,6 @@ from export.parity import check_parity
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import FeatureStatistics
-from ser_stream.smoothing import SmoothingConfig
 from training.checkpoint import Checkpoint
 from training.dataset import FeatureStore
 from training.windows import Inputs, Place, Presenter
@@ -43,7 +42,9 @@ def make_meta(checkpoint: Checkpoint) -> ModelMeta:
         words=checkpoint.words,
         temperature=checkpoint.temperature,
         logit_bias=checkpoint.logit_bias,
-        smoothing=SmoothingConfig(),
+        smoothing=recipe.smoothing,
+        gate=recipe.gate,
+        sure=recipe.sure,
         training_data=checkpoint.training_data,
         licence=LICENCE,
         metrics=checkpoint.metrics,

@@ -23,7 +23,7 @@ from ser_stream.profile import Profile
 from ser_stream.reading import WordReader
 from ser_stream.sources import FileSource
 from ser_stream.types import Float32, Float64, Prediction, Snapshot
-from ser_stream.vad import GateConfig, SileroDetector, SpeechDetector
+from ser_stream.vad import SileroDetector, SpeechDetector
 
 # Finer than a screen shows of the least stretch that a view zooms to.
 BIN_S = 0.002
@@ -241,9 +241,9 @@ class Analysis:
             # Scoring finds the same, and says so.
             self.envelope = None
         detector = _ListeningDetector(SileroDetector())
-        gate = GateConfig()
-        config = EngineConfig(gate=gate, profile=self._profile)
-        engine = Engine(self.bundle, config, detector, self._words.reader)
+        engine = Engine(
+            self.bundle, EngineConfig(profile=self._profile), detector, self._words.reader
+        )
         predictions: list[Prediction] = []
         score = score_file(
             self.path,
@@ -260,7 +260,7 @@ class Analysis:
         return Heard(
             score,
             history.since(-1.0),
-            speech_spans(chunks >= gate.threshold, chunk_s),
+            speech_spans(chunks >= meta.gate.threshold, chunk_s),
         )
 
 

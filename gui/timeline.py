@@ -12,11 +12,10 @@ from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from gui.curves import BeliefCurves, colour_axes
-from gui.history import COLUMN_S, SPECTROGRAM, Stretch
+from gui.history import COLUMN_S, SPECTROGRAM, STATES, Stretch
 from gui.theme import DARK, Theme
 from gui.word_strip import WordStrip
-from ser_stream.types import Float32
-from ser_stream.vad import GateConfig
+from ser_stream.types import Float32, State
 
 AXIS_WIDTH = 46
 # What is this much softer than the loudest sound in view is drawn as silence, dB.
@@ -105,7 +104,8 @@ class TimelinePlot(QWidget):
         """Draw ``stretch``, and (begin in s, columns) of a spectrogram, up to ``now_s``."""
         ago_s = stretch.end_s - now_s
         self.curves.show(ago_s, stretch.belief)
-        speech = np.where(stretch.speech >= GateConfig().min_share, 1.0, 0.0)
+        judged = np.isfinite(stretch.speech)
+        speech = np.where(judged & (stretch.state != STATES.index(State.NO_SPEECH)), 1.0, 0.0)
         self._speech.setData(np.append(ago_s, 0.0), np.append(speech, 0.0))
         begin, spectrum = columns
         self._image.setVisible(len(spectrum) > 0)

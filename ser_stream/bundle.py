@@ -25,6 +25,7 @@ from ser_stream.onnx_session import models_folder, open_session, versioned_table
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.text import pad
 from ser_stream.types import Float32
+from ser_stream.vad import GateConfig
 
 METADATA_KEY = "ser_stream"
 SCHEMA = 1
@@ -96,7 +97,8 @@ class ModelMeta:
         logit_bias: ...after this was added, one per class; () adds nothing. Both are fitted on
             validation speakers (bias-corrected temperature scaling: Alexandari, Kundaje &
             Shrikumar, ICML 2020).
-        smoothing: defaults for live use.
+        smoothing: belief and label in live use.
+        gate: when a window counts as speech; a file without it has the defaults.
         sure: mean posterior from which on a recording as a whole has a label.
         training_data: corpora, licences and credits.
         licence: of the weights.
@@ -122,6 +124,7 @@ class ModelMeta:
     temperature: float = 1.0
     logit_bias: tuple[float, ...] = ()
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
     sure: float = 0.5
     training_data: tuple[TrainingData, ...] = ()
     licence: str = ""
@@ -139,6 +142,8 @@ class ModelMeta:
             raise ConfigError(f"embedding {self.embedding!r} and an embedder: one at most")
         if not self.temperature > 0.0:
             raise ConfigError(f"temperature must be positive, got {self.temperature}")
+        if not 0.0 <= self.sure <= 1.0:
+            raise ConfigError(f"need 0 <= sure <= 1, got {self.sure}")
         if len(self.logit_bias) not in (0, len(self.labels)):
             raise ConfigError(f"{len(self.logit_bias)} biases for {len(self.labels)} labels")
 
@@ -166,6 +171,8 @@ class ModelMeta:
             if (words := table.get("words")) is not None:
                 table["words"] = WordInput(**words)
             table["smoothing"] = SmoothingConfig(**table["smoothing"])
+            if (gate := table.get("gate")) is not None:
+                table["gate"] = GateConfig(**gate)
             table["metrics"] = {
                 str(name): {**value, "uar": float(value["uar"]), "protocol": str(value["protocol"])}
                 for name, value in table["metrics"].items()

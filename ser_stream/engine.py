@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,14 +51,14 @@ class EngineConfig:
         hop_s: step between predictions, rounded to whole frames (at least one); None takes the
             bundle's default.
         smoothing: belief and hysteresis; None takes the bundle's defaults.
-        gate: speech gate; None lets every window through.
+        gate: settings of the speech gate; True takes the bundle's, False lets every window through.
         normalizer: state of the normaliser; None takes the one that the model was trained for.
         profile: the speaker's neutral voice, in place of what is heard.
     """
 
     hop_s: float | None = None
     smoothing: SmoothingConfig | None = None
-    gate: GateConfig | None = field(default_factory=GateConfig)
+    gate: GateConfig | bool = True
     normalizer: NormalizerState | None = None
     profile: Profile | None = None
 
@@ -128,10 +128,10 @@ class Engine:
             max_samples=MAX_PIECE,
         )
         self._gate = None
-        if config.gate is not None:
+        if config.gate:
             self._gate = SpeechGate(
                 SileroDetector() if detector is None else detector,
-                config.gate,
+                meta.gate if config.gate is True else config.gate,
                 capacity=bundle.window_samples
                 + bundle.look_ahead_samples
                 + self.hop_frames * self._hop_length
@@ -156,9 +156,10 @@ class Engine:
         return max(0, self.bundle.window_samples + self.bundle.look_ahead_samples - heard)
 
     @property
-    def speech_probability(self) -> float | None:
-        """Speech probability of the newest 32 ms; None without a gate."""
-        return None if self._gate is None else self._gate.probability
+    def speech_now(self) -> bool | None:
+        """Whether the newest 32 ms count as speech; None without a gate."""
+        gate = self._gate
+        return None if gate is None else gate.probability >= gate.config.threshold
 
     def feed(self, block: AudioBlock) -> list[Prediction]:
         """Take the next block, mono float32 at the model's rate; return what it completes.

@@ -22,7 +22,7 @@ from ser_stream.files import config_folder, os_reason, write_text
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import Normalizer, NormalizerState
 from ser_stream.types import Float32, Float64
-from ser_stream.vad import GateConfig, SileroDetector, SpeechGate
+from ser_stream.vad import SileroDetector, SpeechGate
 
 SCHEMA = 1
 NAME = re.compile(r"[\w][\w .-]{0,63}")
@@ -200,7 +200,7 @@ class ProfileRecorder:
         self._normalizer = bundle.make_normalizer(NormalizerState.RUNNING)
         self._front_end = FrontEnd(bundle.extractor, self._normalizer, 1024, PIECE)
         self._detector = SileroDetector()
-        self._gate = SpeechGate(self._detector, GateConfig(), PIECE)
+        self._gate = SpeechGate(self._detector, bundle.meta.gate, PIECE)
         self._heard = self._clipped = self._speech_chunks = 0
         self._power = 0.0
 

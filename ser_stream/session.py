@@ -189,7 +189,7 @@ class Session:
             level_dbfs=level_dbfs(block.samples) if len(block.samples) else old.level_dbfs,
             position_s=position_s,
             warm_up_s=warm_up_s,
-            speech_now=self.engine.speech_probability,
+            speech_now=self.engine.speech_now,
             words=self._recent_words(position_s),
             health=self._health(position_s, latency_s),
         )

@@ -20,7 +20,6 @@ from ser_stream.labels import emotions_of
 from ser_stream.profile import PASSAGE
 from ser_stream.records import Timeline, confidence, said, word_trouble
 from ser_stream.types import Snapshot, State
-from ser_stream.vad import GateConfig
 
 MIN_WIDTH, MAX_WIDTH = 40, 200
 STRIP_S = 60
@@ -119,7 +118,7 @@ class Meter:
         now = self.view.snapshot.speech_now
         if now is None:
             return [Segment("gate off", DIM)]
-        if now >= GateConfig().threshold:
+        if now:
             return [Segment("speech", Style(color="green", bold=True))]
         return [Segment("no speech", DIM)]
 

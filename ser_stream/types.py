@@ -145,7 +145,7 @@ class Snapshot:
         level_dbfs: root mean square level of the newest block, dB relative to full scale.
         position_s: stream time of the newest sample.
         warm_up_s: audio still missing until the first full window.
-        speech_now: speech probability of the newest 32 ms; None without a gate.
+        speech_now: whether the newest 32 ms count as speech; None without a gate.
         words: the recogniser's words of the last minute, of which the newest may still change;
             their times are seconds of the stream, as ``position_s`` is.
         health: see `Health`.
@@ -156,7 +156,7 @@ class Snapshot:
     level_dbfs: float = -120.0
     position_s: float = 0.0
     warm_up_s: float = 0.0
-    speech_now: float | None = None
+    speech_now: bool | None = None
     words: tuple[Word, ...] = ()
     health: Health = field(default_factory=Health)
     finished: bool = False

@@ -101,7 +101,7 @@ def test_windows_before_a_file_breaks_are_told(tmp_path, engine, speech):
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path, bundle, speech):
-    engine = Engine(bundle, EngineConfig(gate=None))
+    engine = Engine(bundle, EngineConfig(gate=False))
 
     def peak(minutes: int) -> int:
         path = tmp_path / f"{minutes}.wav"

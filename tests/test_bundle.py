@@ -14,6 +14,7 @@ from edited_bundle import edited
 from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta, default_model_path
 from ser_stream.errors import BundleError, ConfigError
 from ser_stream.normalizer import NormalizerState
+from ser_stream.vad import GateConfig
 
 
 def test_the_shipped_model_is_small_and_complete(bundle):
@@ -73,6 +74,8 @@ def test_the_batch_is_free(bundle):
         ({"metrics": []}, "does not fit schema"),
         ({"surprise": 1}, "does not fit schema"),
         ({"smoothing": {"enter": 0.1, "leave": 0.9}}, "does not fit schema"),
+        ({"gate": {"threshold": 2.0}}, "does not fit schema"),
+        ({"sure": 1.5}, "sure"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_refused(tmp_path, changes, message):
@@ -161,7 +164,7 @@ def test_inputs_that_do_not_fit_the_metadata_are_refused(tmp_path, names, embedd
 
 def test_metadata_from_before_a_key_existed_loads(bundle):
     table = json.loads(bundle.meta.to_json())
-    for key in ("embedding", "profiles", "sure"):
+    for key in ("embedding", "profiles", "gate", "sure"):
         del table[key]
     for key in ("level", "both"):
         del table["normalizer"][key]
@@ -172,6 +175,7 @@ def test_metadata_from_before_a_key_existed_loads(bundle):
         bundle.meta,
         embedding="",
         profiles=False,
+        gate=GateConfig(),
         sure=0.5,
         normalizer=replace(bundle.meta.normalizer, level=False, both=False),
         smoothing=replace(bundle.meta.smoothing, forget_s=2.0),

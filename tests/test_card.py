@@ -17,7 +17,6 @@ pytest.importorskip("torch")
 from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.errors import ConfigError
 from ser_stream.smoothing import SmoothingConfig
-from ser_stream.vad import GateConfig
 from training.card import (
     Stretch,
     called_an_emotion,
@@ -106,7 +105,7 @@ def test_calibration_takes_half_of_the_neutral_clips_out_of_the_score(model, toy
 
 def test_a_clip_without_speech_counts_as_wrong(bundle, toy):
     # The toy's buzzing is no speech to the detector.
-    heard = hear(bundle, toy, Hearing.ALONE, gate=GateConfig())
+    heard = hear(bundle, toy, Hearing.ALONE, gate=True)
     assert not heard.answered.any()
     assert (heard.predicted != heard.truth).all()
     np.testing.assert_array_equal(heard.posterior, 0.25)

@@ -261,7 +261,7 @@ def test_the_meter_draws_in_place_and_ends_with_a_summary(how):
 def test_info_and_doctor():
     info = ser_stream("info")
     assert info.returncode == 0
-    for word in ("angry, happy, neutral, sad", "CREMA-D", "ODbL", "UAR", "temperature"):
+    for word in ("angry, happy, neutral, sad", "CREMA-D", "ODbL", "UAR", "temperature", "gate "):
         assert word in info.stdout
     table = json.loads(ser_stream("info", "--json").stdout)
     assert table["labels"] == LABELS

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from edited_bundle import edited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spy import Spy
@@ -22,7 +23,7 @@ from ser_stream.vad import GateConfig
 RATE_HZ = 16000
 WINDOW = 121 * 256 + 1024
 HOP = 3 * 512
-OPEN = EngineConfig(hop_s=0.1, gate=None)
+OPEN = EngineConfig(hop_s=0.1, gate=False)
 
 
 class Loudness:
@@ -110,7 +111,7 @@ def seen_by_training(bundle: ModelBundle, x: np.ndarray, hop: int) -> np.ndarray
 def test_live_batch_and_training_see_the_same_features(bundle, demo_path, speech, hop_s):
     training = seen_by_training(bundle, speech, round(hop_s / bundle.hop_s))
     live, batch = Spy(bundle), Spy(bundle)
-    config = EngineConfig(hop_s=hop_s, gate=None)
+    config = EngineConfig(hop_s=hop_s, gate=False)
     run(Engine(live, config), speech, [*range(0, len(speech), 441), len(speech)])
     score_file(demo_path, Engine(batch, config))
     assert len(live.windows) == len(batch.windows) == len(training) > 50
@@ -237,6 +238,22 @@ def test_labels_are_only_in_emotions(bundle, speech):
 # The rest
 
 
+def test_the_gate_is_the_models_unless_told_otherwise(bundle, speech, tmp_path):
+    deaf = ModelBundle.load(edited(tmp_path, gate={"threshold": 0.999999, "min_share": 1.0}))
+
+    def answers(model: ModelBundle, gate: GateConfig | bool) -> tuple[set[State], bool | None]:
+        engine = Engine(model, EngineConfig(gate=gate))
+        predictions = engine.feed(AudioBlock(speech[RATE_HZ : 4 * RATE_HZ], 0))
+        return {p.state for p in predictions}, engine.speech_now
+
+    usual = answers(bundle, True)
+    assert usual[0] <= {State.UNSURE, State.EMOTION}
+    assert usual[1] is True
+    assert answers(deaf, True) == ({State.NO_SPEECH}, False)
+    assert answers(deaf, bundle.meta.gate) == usual
+    assert answers(deaf, False)[1] is None
+
+
 def test_posteriors_are_the_softmax_of_calibrated_logits(bundle, speech):
     for p in run(Engine(bundle, OPEN), speech[: 4 * RATE_HZ], [0, 4 * RATE_HZ]):
         biased = p.logits.astype(np.float64) + np.array(bundle.meta.logit_bias)
@@ -303,16 +320,16 @@ def test_speech_is_found_by_a_detector_that_has_to_get_used_to_it(bundle, speech
 
 
 def test_hops_are_whole_frames(bundle):
-    assert Engine(bundle, EngineConfig(hop_s=0.1, gate=None)).hop_frames == 6
-    assert Engine(bundle, EngineConfig(hop_s=0.4, gate=None)).hop_frames == 25
-    assert Engine(bundle, EngineConfig(hop_s=0.001, gate=None)).hop_frames == 1
-    assert Engine(bundle, EngineConfig(gate=None)).hop_frames == bundle.meta.window_hop_frames
+    assert Engine(bundle, EngineConfig(hop_s=0.1, gate=False)).hop_frames == 6
+    assert Engine(bundle, EngineConfig(hop_s=0.4, gate=False)).hop_frames == 25
+    assert Engine(bundle, EngineConfig(hop_s=0.001, gate=False)).hop_frames == 1
+    assert Engine(bundle, EngineConfig(gate=False)).hop_frames == bundle.meta.window_hop_frames
     with pytest.raises(ConfigError, match="hop_s"):
         EngineConfig(hop_s=0.0)
 
 
 def test_a_hop_longer_than_the_window_skips_audio(bundle, speech):
-    engine = Engine(bundle, EngineConfig(hop_s=5.0, gate=None))
+    engine = Engine(bundle, EngineConfig(hop_s=5.0, gate=False))
     predictions = run(engine, speech, [*range(0, len(speech), 3000), len(speech)])
     step = round(5.0 / bundle.hop_s) * 256
     assert [p.start for p in predictions] == list(range(0, len(speech) - WINDOW + 1, step))
@@ -321,7 +338,7 @@ def test_a_hop_longer_than_the_window_skips_audio(bundle, speech):
 def test_cold_and_running_differ_once_a_voice_was_heard(bundle, speech):
     x = speech[: 5 * RATE_HZ]
     cold, running, untold = (
-        run(Engine(bundle, EngineConfig(gate=None, normalizer=state)), x, [0, len(x)])
+        run(Engine(bundle, EngineConfig(gate=False, normalizer=state)), x, [0, len(x)])
         for state in (NormalizerState.COLD, NormalizerState.RUNNING, None)
     )
     assert not np.allclose(cold[-1].logits, running[-1].logits, atol=1e-3)

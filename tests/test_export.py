@@ -20,7 +20,9 @@ from export.parity import ParityError, check_parity  # noqa: E402
 from export.to_onnx import ExportError, example_inputs, export  # noqa: E402
 from ser_stream.bundle import ModelBundle  # noqa: E402
 from ser_stream.engine import Engine  # noqa: E402
+from ser_stream.smoothing import SmoothingConfig  # noqa: E402
 from ser_stream.types import AudioBlock  # noqa: E402
+from ser_stream.vad import GateConfig  # noqa: E402
 from training.checkpoint import Checkpoint  # noqa: E402
 from training.corpora import CREDITS  # noqa: E402
 from training.models import make_model  # noqa: E402
@@ -67,6 +69,15 @@ def test_an_export_streams_and_tells_all(exported, checkpoint, speech):
     count = (64000 - bundle.window_samples) // hop + 1
     assert len(Engine(bundle).feed(AudioBlock(speech[:64000], 0))) == count
     assert [p.name for p in exported.parent.iterdir()] == ["model.onnx"]
+
+
+def test_smoothing_gate_and_threshold_of_the_recipe_travel(checkpoint, tmp_path):
+    smoothing = SmoothingConfig(evidence_s=0.3, enter=0.6, leave=0.4)
+    gate = GateConfig(threshold=0.3, min_share=0.5)
+    recipe = replace(checkpoint.recipe, smoothing=smoothing, gate=gate, sure=0.4)
+    export(replace(checkpoint, recipe=recipe), tmp_path / "model.onnx")
+    meta = ModelBundle.load(tmp_path / "model.onnx").meta
+    assert (meta.smoothing, meta.gate, meta.sure) == (smoothing, gate, 0.4)
 
 
 def test_a_file_says_nothing_of_the_machine_that_made_it(exported):

@@ -12,14 +12,16 @@ import numpy as np
 import pyqtgraph as pg
 import pytest
 import soundfile
+from edited_bundle import edited
 from fake_output import FakeOutput
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QAbstractButton, QWidget
 
 import gui.analysis
-from gui.analysis import Envelope, read_envelope, speech_spans
+from gui.analysis import Analysis, Envelope, read_envelope, speech_spans
 from gui.history import Stretch
+from gui.jobs import JobControl
 from gui.player import Player
 from gui.recordings import RecordingsPage
 from gui.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
@@ -27,8 +29,10 @@ from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from gui.waveform import clock_text, columns, visible_beliefs
 from ser_stream.batch import score_file
+from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
+from ser_stream.types import State
 from training.corpora import read_corpus
 
 RATE_HZ = 16000
@@ -135,6 +139,13 @@ def test_a_recording_is_shown_with_what_was_heard_in_it(opened, bundle, demo_pat
     assert inside.mean() < 0.8
     assert not page.progress.isVisible()
     assert opened.errors == []
+
+
+def test_where_speech_is_is_said_by_the_model(takes, tmp_path):
+    deaf = ModelBundle.load(edited(tmp_path, gate={"threshold": 0.999999, "min_share": 0.2}))
+    heard = Analysis(takes / "a.wav", deaf).run(JobControl())
+    assert heard.score.state is State.NO_SPEECH
+    assert np.diff(heard.speech).sum() < 0.1
 
 
 def test_silence_has_no_label(opened, takes):

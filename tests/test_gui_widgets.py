@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,11 @@ def test_the_timeline_draws_curves_speech_and_sound(qtbot, theme):
     drawn = picture(timeline)
     assert count(drawn, orange) > before + 100
     assert count(drawn, theme.background) < count(empty, theme.background) - 20000
+    # The engine has judged by its own threshold what is speech: the same shade wherever that lies.
+    spoken = stretch(300, slice(100, 200))
+    little = replace(spoken, speech=np.where(spoken.speech > 0, np.float32(0.01), 0.0))
+    timeline.show_stretch(little, (0.0, columns), 32.0)
+    assert picture(timeline) == drawn
     timeline.show_stretch(stretch(0), (0.0, columns[:0]), 0.0)
     assert count(picture(timeline), orange) == before
 

@@ -23,13 +23,13 @@ def prediction(k: int, state: State = State.NO_SPEECH, **more: object) -> Predic
 def test_a_session_fills_both(bundle, speech):
     x = speech[: 8 * RATE_HZ]
     history, spectrogram = History(LABELS, RATE_HZ), Spectrogram(RATE_HZ)
-    engine = Engine(bundle, EngineConfig(hop_s=0.1, gate=None))
+    engine = Engine(bundle, EngineConfig(hop_s=0.1, gate=False))
     session = Session(ArraySource(x, RATE_HZ), engine, [history], taps=[spectrogram])
     session.start()
     assert session.wait(60)
     assert session.error is None
     stretch = history.since(0.0)
-    expected = Engine(bundle, EngineConfig(hop_s=0.1, gate=None))
+    expected = Engine(bundle, EngineConfig(hop_s=0.1, gate=False))
     predictions = expected.feed(AudioBlock(x, 0)) + expected.flush()
     assert len(stretch) == len(predictions) > 50
     np.testing.assert_allclose(stretch.end_s, [p.end / RATE_HZ for p in predictions])

@@ -97,7 +97,7 @@ def test_it_survives_its_file(made, folder):
 
 
 def test_windows_are_normalised_by_it_from_the_first_on(bundle, speech, made):
-    engine = Engine(bundle, EngineConfig(gate=None, profile=made))
+    engine = Engine(bundle, EngineConfig(gate=False, profile=made))
     first, *_ = engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 0))
     # A normaliser that was told the very moments that the profile was made of.
     normalizer = bundle.make_normalizer()
@@ -109,13 +109,15 @@ def test_windows_are_normalised_by_it_from_the_first_on(bundle, speech, made):
     window = normalizer.normalize(frames.features, moments)
     want = bundle(window[None], normalizer.embedding(moments)[None])
     np.testing.assert_allclose(first.logits, want[0], atol=1e-3)
-    without, *_ = Engine(bundle, EngineConfig(gate=None)).feed(AudioBlock(speech[: 4 * RATE_HZ], 0))
+    without, *_ = Engine(bundle, EngineConfig(gate=False)).feed(
+        AudioBlock(speech[: 4 * RATE_HZ], 0)
+    )
     assert np.abs(first.logits - without.logits).max() > 0.01
 
 
 def test_it_stays_as_it_is_whoever_speaks(bundle, speech, made):
     spy = Spy(bundle)
-    engine = Engine(spy, EngineConfig(gate=None, profile=made))
+    engine = Engine(spy, EngineConfig(gate=False, profile=made))
     alone = len(engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 0)))
     engine.feed(AudioBlock(speech[8 * RATE_HZ : 20 * RATE_HZ], 4 * RATE_HZ))
     again = len(engine.feed(AudioBlock(speech[: 4 * RATE_HZ], 40 * RATE_HZ, gap=True)))
@@ -148,6 +150,13 @@ def test_too_little_speech_and_clipping_are_refused(bundle, speech):
     recorder.feed(np.clip(50 * speech, -1, 1))
     with pytest.raises(ProfileError, match="clips"):
         recorder.finish("me")
+
+
+def test_what_counts_as_speech_is_said_by_the_model(tmp_path, speech):
+    deaf = ModelBundle.load(edited(tmp_path, gate={"threshold": 0.999999, "min_share": 0.2}))
+    recorder = ProfileRecorder(deaf)
+    recorder.feed(speech)
+    assert recorder.speech_s < 0.1 < recorder.heard_s
 
 
 @pytest.mark.parametrize(

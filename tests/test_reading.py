@@ -34,7 +34,7 @@ from tests.test_cli import one_line, ser_stream
 from tests.test_engine import Loudness, run, same
 
 RATE_HZ = 16000
-OPEN = EngineConfig(hop_s=0.25, gate=None)
+OPEN = EngineConfig(hop_s=0.25, gate=False)
 
 
 @pytest.fixture(scope="module")

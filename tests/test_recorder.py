@@ -23,7 +23,7 @@ def test_a_session_writes_what_it_hears_at_the_sources_rate(bundle, tmp_path, su
     x = np.random.default_rng(0).uniform(-0.9, 0.9, 3 * RATE_HZ).astype(np.float32)
     path = tmp_path / f"heard{suffix}"
     tap = AudioRecorder(path, RATE_HZ)
-    engine = Engine(bundle, EngineConfig(gate=None))
+    engine = Engine(bundle, EngineConfig(gate=False))
     session = Session(ArraySource(x, RATE_HZ, 0.05), engine, duration_s=2.5, taps=[tap])
     session.start()
     assert session.wait(30)
@@ -63,7 +63,7 @@ def test_a_full_disk_ends_the_session_with_an_error(bundle, tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tap._file, "write", full)
-    engine = Engine(bundle, EngineConfig(gate=None))
+    engine = Engine(bundle, EngineConfig(gate=False))
     session = Session(ArraySource(np.zeros(RATE_HZ, np.float32), RATE_HZ), engine, taps=[tap])
     session.start()
     assert session.wait(30)

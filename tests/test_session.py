@@ -17,7 +17,7 @@ from ser_stream.sources import ArraySource, _Context
 from ser_stream.types import AudioBlock, Prediction, Snapshot
 
 RATE_HZ = 16000
-OPEN = EngineConfig(hop_s=0.1, gate=None)
+OPEN = EngineConfig(hop_s=0.1, gate=False)
 
 
 class Script(_Context):

@@ -176,7 +176,7 @@ def clip(speech) -> np.ndarray:
 
 
 def engine_of(model: Model, hop_s: float | None = None) -> Engine:
-    return Engine(model.bundle, EngineConfig(hop_s=hop_s, gate=None))
+    return Engine(model.bundle, EngineConfig(hop_s=hop_s, gate=False))
 
 
 def run(engine: Engine, x: np.ndarray, edges: list[int]) -> list[Prediction]:
@@ -312,7 +312,7 @@ def test_live_equals_training(model, clip):
 
 @pytest.mark.parametrize("state", NormalizerState)
 def test_live_equals_training_in_every_state(stream, clip, state):
-    config = EngineConfig(gate=None, normalizer=state)
+    config = EngineConfig(gate=False, normalizer=state)
     got = run(Engine(stream.bundle, config), clip, [*range(0, len(clip), 997), len(clip)])
     want = trained_logits(stream, clip, state)
     assert len(got) == len(want) >= 4
@@ -330,7 +330,7 @@ def test_live_with_a_profile_equals_training(made, clip, speech):
     recorder.feed(neutral)
     profile = recorder.finish("me", least_s=0.0)
     assert model.bundle.meta.profiles
-    engine = Engine(model.bundle, EngineConfig(gate=None, profile=profile))
+    engine = Engine(model.bundle, EngineConfig(gate=False, profile=profile))
     got = run(engine, clip, [*range(0, len(clip), 997), len(clip)])
     want = trained_logits(model, clip, neutral=neutral)
     without = trained_logits(model, clip)

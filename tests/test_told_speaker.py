@@ -143,7 +143,7 @@ def test_any_blocking_gives_the_same_predictions(told, embedder_path, speech, da
     x = speech[: 6 * RATE_HZ]
     cuts = data.draw(st.lists(st.integers(1, len(x) - 1), max_size=10, unique=True))
     gate = EngineConfig(hop_s=0.4)
-    open_gate = EngineConfig(hop_s=0.4, gate=None)
+    open_gate = EngineConfig(hop_s=0.4, gate=False)
     for config in (gate, open_gate):
         embedder = SpeakerEmbedder.load(embedder_path)
         engine = Engine(told, config, Loudness(), embedder=embedder)
@@ -152,7 +152,7 @@ def test_any_blocking_gives_the_same_predictions(told, embedder_path, speech, da
 
 
 def test_the_speaker_is_held_over_a_gap_and_forgotten_by_a_reset(told, embedder_path, speech):
-    engine = Engine(told, EngineConfig(gate=None), embedder=SpeakerEmbedder.load(embedder_path))
+    engine = Engine(told, EngineConfig(gate=False), embedder=SpeakerEmbedder.load(embedder_path))
     engine.feed(AudioBlock(speech[: 6 * RATE_HZ], 0))
     speaker = engine._speaker
     assert speaker is not None

@@ -26,7 +26,7 @@ def view(shown: Prediction | None, **more: object) -> MeterView:
         prediction=shown,
         level_dbfs=-30.0,
         position_s=70.0,
-        speech_now=0.9,
+        speech_now=True,
         health=Health(latency_s=0.0361, real_time_factor=0.0123),
     )
     strip = [None] * 20 + ["no speech"] * 10 + ["angry"] * 10 + ["unsure"] * 10 + ["sad"] * 10
@@ -123,7 +123,7 @@ def test_the_three_states_are_not_emotions():
     assert verdict(warming) == "sounds    warming up, 1.2 s to go"
     unsure = view(prediction(None, 0.4, 0.3, 0.2, 0.1))
     assert verdict(unsure) == "sounds    unsure, perhaps angry  40%"
-    silent = view(Prediction(0, 31744, State.NO_SPEECH, speech=0.0), speech_now=0.01)
+    silent = view(Prediction(0, 31744, State.NO_SPEECH, speech=0.0), speech_now=False)
     assert verdict(silent) == "sounds    no speech"
     assert draw(silent, 80).splitlines()[3] == "voice     no speech"
     assert "%" not in "".join(draw(silent, 80).splitlines()[5:9])

@@ -17,7 +17,6 @@ from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, ProfileRecorder
 from ser_stream.resample import StreamingResampler
 from ser_stream.types import AudioBlock, Float32, Float64, Prediction
-from ser_stream.vad import GateConfig
 from training.corpora import Utterance
 from training.dataset import load_audio, load_span
 from training.errors import TrainingError
@@ -84,7 +83,7 @@ def hear(
     utterances: Sequence[Utterance],
     hearing: Hearing,
     channel: Callable[[Float32, int, Utterance], tuple[Float32, int]] | None = None,
-    gate: GateConfig | None = None,
+    gate: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Heard:
     """Run utterances through the engine as users do.
@@ -94,7 +93,7 @@ def hear(
         utterances: clips, or spans of files.
         hearing: what the normaliser knows.
         channel: what happens to a clip on its way, (samples, rate, utterance) -> (samples, rate).
-        gate: speech gate; None lets every window through.
+        gate: with the bundle's speech gate; without, every window passes.
         on_progress: told of utterances done and in all.
     """
     labels = bundle.meta.labels
@@ -130,7 +129,7 @@ def hear(
 
 
 def _config(
-    bundle: ModelBundle, hearing: Hearing, gate: GateConfig | None, profile: Profile | None
+    bundle: ModelBundle, hearing: Hearing, gate: bool, profile: Profile | None
 ) -> EngineConfig:
     if hearing is Hearing.CALIBRATED:
         return EngineConfig(gate=gate, profile=profile)

@@ -13,6 +13,8 @@ from ser_stream.errors import ConfigError
 from ser_stream.frontend import check_front_end
 from ser_stream.labels import canonical
 from ser_stream.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
+from ser_stream.smoothing import SmoothingConfig
+from ser_stream.vad import GateConfig
 from training.folds import FoldsConfig
 from training.models import check_model
 
@@ -279,6 +281,9 @@ class Recipe:
         augment: see `AugmentConfig`.
         text: see `TextConfig`.
         train: see `TrainConfig`.
+        smoothing: of the exported model, see `ser_stream.smoothing.SmoothingConfig`.
+        gate: likewise, see `ser_stream.vad.GateConfig`.
+        sure: likewise: mean posterior from which on a recording as a whole has a label.
     """
 
     name: str
@@ -303,6 +308,9 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     text: TextConfig = field(default_factory=TextConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    sure: float = 0.5
 
     def __post_init__(self) -> None:
         _one_of("statistics", self.statistics, ("voiced", "all", "neutral"))
@@ -310,6 +318,8 @@ class Recipe:
         _one_of("normalizer_state", self.normalizer_state, tuple(NormalizerState))
         if self.stranger_factor <= 0:
             raise ConfigError(f"recipe: need stranger_factor > 0, got {self.stranger_factor}")
+        if not 0.0 <= self.sure <= 1.0:
+            raise ConfigError(f"recipe: need 0 <= sure <= 1, got {self.sure}")
         if self.speaker < 0 or (self.speaker and self.embedding):
             raise ConfigError("recipe: give embedding or speaker, the latter 0 or more")
         if self.text.tokens and self.train.mixup:
@@ -422,6 +432,8 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         ("augment", AugmentConfig),
         ("text", TextConfig),
         ("train", TrainConfig),
+        ("smoothing", SmoothingConfig),
+        ("gate", GateConfig),
     ):
         values[name] = _section(kind, values.get(name, {}), name)
     if missing := {

@@ -97,6 +97,10 @@ def info(
         f"enter {s.enter:g}, leave {s.leave:g}, forget after {s.forget_s:g} s; "
         f"a recording is sure from {m.sure:g} on"
     )
+    typer.echo(
+        f"gate         a chunk is speech from {m.gate.threshold:g} on, "
+        f"a window with {m.gate.min_share:.0%} of them"
+    )
     bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
     typer.echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
     for data in m.training_data:

@@ -66,7 +66,6 @@ def make_engine(
     """Engine over ``bundle``; a note where it has to do without an embedder."""
     from ser_stream.engine import Engine, EngineConfig
     from ser_stream.speaker import SpeakerEmbedder
-    from ser_stream.vad import GateConfig
 
     speaker = bundle.meta.speaker
     if speaker is not None and embedder is None:
@@ -80,7 +79,7 @@ def make_engine(
         EngineConfig(
             hop_s=hop_s,
             smoothing=smoothing,
-            gate=GateConfig() if gate else None,
+            gate=gate,
             profile=profile,
         ),
         reader=reader,
