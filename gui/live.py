@@ -34,7 +34,7 @@ from gui.timeline import TimelinePlot
 from gui.widgets import AffectPlane, ClassBars, Headline, LevelBar
 from ser_stream.errors import SerStreamError
 from ser_stream.reading import WordReader
-from ser_stream.records import confidence, said, word_trouble
+from ser_stream.records import confidence, perhaps, said, word_trouble
 from ser_stream.types import Prediction, Snapshot, State
 
 TRAIL_S = 4.0
@@ -61,13 +61,12 @@ def describe(status: Status, labels: Sequence[str], source: str) -> tuple[str, s
     if prediction is None:
         return str(State.WARMING_UP), f"{status.snapshot.warm_up_s:.1f} s to go", None
     detail = ""
-    belief = confidence(prediction, labels) or 0.0
     if prediction.label is not None:
-        detail = f"{100 * belief:.0f} % sure"
+        detail = f"{100 * (confidence(prediction) or 0.0):.0f} % sure"
     elif prediction.state is State.NO_SPEECH:
         detail = "nobody speaks"
     elif prediction.smoothed is not None:
-        detail = f"perhaps {labels[int(prediction.smoothed.argmax())]}, {100 * belief:.0f} %"
+        detail = perhaps(labels, prediction.smoothed)
     return said(prediction), detail, prediction.label
 
 

@@ -40,7 +40,7 @@ from ser_stream.batch import FileScore
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import AudioError
 from ser_stream.profile import Profile
-from ser_stream.records import RowWriter
+from ser_stream.records import RowWriter, perhaps
 from ser_stream.types import State
 
 HINT = "Open a recording, or drop files or folders here"
@@ -607,9 +607,10 @@ def summary_of(score: FileScore, labels: Sequence[str]) -> str:
         return f"{score.path.name}: {score.error}"
     said = score.label or str(score.state)
     if score.posterior is not None:
-        top = int(score.posterior.argmax())
-        share = f"{100 * float(score.posterior[top]):.0f} %"
-        said += f" ({labels[top]} {share})" if score.state is State.UNSURE else f" {share}"
+        if score.state is State.UNSURE:
+            said += f", {perhaps(labels, score.posterior)}"
+        else:
+            said += f" {100 * float(score.posterior.max()):.0f} %"
     parts = (said, clock_text(score.duration_s or 0.0, 1), score.path.name)
     return "  \N{MIDDLE DOT}  ".join(parts)
 

@@ -12,19 +12,21 @@ from typing import Any, TextIO
 
 from ser_stream.errors import SerStreamError
 from ser_stream.labels import derived_affect
-from ser_stream.types import Prediction, Snapshot, State
+from ser_stream.types import Float32, Float64, Prediction, Snapshot, State
 
 # Words that are behind by this much are said to be late.
 LATE_S = 2.0
 
 
-def confidence(prediction: Prediction, labels: Sequence[str]) -> float | None:
-    """The belief in the label that holds, or the largest where none does; None without a belief."""
-    if prediction.smoothed is None:
-        return None
-    if prediction.label is None:
-        return float(prediction.smoothed.max())
-    return float(prediction.smoothed[labels.index(prediction.label)])
+def confidence(prediction: Prediction) -> float | None:
+    """The largest belief, which is that in the label if there is one; None without a belief."""
+    return None if prediction.smoothed is None else float(prediction.smoothed.max())
+
+
+def perhaps(labels: Sequence[str], p: Float32 | Float64) -> str:
+    """What is said beside "unsure": the most likely class of ``p`` (classes,), in percent."""
+    top = int(p.argmax())
+    return f"perhaps {labels[top]} {100 * float(p[top]):.0f} %"
 
 
 def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) 
         "end_s": round(prediction.end / rate_hz, 4),
         "state": str(prediction.state),
         "label": prediction.label,
-        "confidence": _rounded(confidence(prediction, labels)),
+        "confidence": _rounded(confidence(prediction)),
         "speech": _rounded(prediction.speech),
     }
     for prefix, values in (("", prediction.posterior), ("smoothed_", prediction.smoothed)):
@@ -167,6 +169,16 @@ def said(prediction: Prediction | None) -> str:
     if prediction is None:
         return str(State.WARMING_UP)
     return prediction.label or str(prediction.state)
+
+
+def verdict(prediction: Prediction, labels: Sequence[str]) -> str:
+    """`said` with the belief behind it: "happy 72 %", "unsure, perhaps happy 54 %"."""
+    p = prediction.smoothed
+    if prediction.label is not None and p is not None:
+        return f"{prediction.label} {100 * float(p.max()):.0f} %"
+    if prediction.state is State.UNSURE and p is not None:
+        return f"{prediction.state}, {perhaps(labels, p)}"
+    return said(prediction)
 
 
 def word_trouble(snapshot: Snapshot) -> str | None:

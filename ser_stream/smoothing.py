@@ -12,6 +12,10 @@ from ser_stream.errors import ConfigError
 from ser_stream.types import Float32
 
 
+# 0 turns the filter off; a smaller positive value than this would overflow the exponent.
+LEAST_EVIDENCE_S = 1e-3
+
+
 @dataclass(frozen=True, slots=True)
 class SmoothingConfig:
     """How posteriors are gathered into a belief, and when a label is taken or dropped.
@@ -21,8 +25,8 @@ class SmoothingConfig:
             mostly repeat each other. More is calmer and slower; 0 takes each window as it is.
         stay_s: how long an emotion is expected to last before anything may follow. Less forgets
             faster.
-        enter: belief at which a label is taken...
-        leave: ...and below which it is dropped.
+        enter: belief at which the most likely class becomes the label...
+        leave: ...and below which the label is dropped.
         forget_s: a pause longer than this ends what was said: belief and label start anew.
     """
 
@@ -37,10 +41,12 @@ class SmoothingConfig:
             raise ConfigError(
                 f"need 0 <= leave <= enter <= 1, got {self.leave}, {self.enter}; lower `leave`"
             )
-        if not (0.0 <= self.evidence_s < math.inf and 0.0 < self.stay_s < math.inf):
+        if self.evidence_s != 0.0 and not LEAST_EVIDENCE_S <= self.evidence_s < math.inf:
             raise ConfigError(
-                f"need evidence_s >= 0 and stay_s > 0, got {self.evidence_s}, {self.stay_s}"
+                f"need evidence_s of 0 or from {LEAST_EVIDENCE_S} on, got {self.evidence_s}"
             )
+        if not 0.0 < self.stay_s < math.inf:
+            raise ConfigError(f"need stay_s > 0, got {self.stay_s}")
         if not self.forget_s >= 0.0:
             raise ConfigError(f"need forget_s >= 0, got {self.forget_s}")
 
@@ -51,7 +57,8 @@ class SmoothingConfig:
 
 
 # No window rules a class out for good.
-LEAST_POSTERIOR = np.float32(1e-3)
+LEAST_POSTERIOR = 1e-3
+LEAST_BELIEF = 1e-30
 
 
 class BeliefFilter:
@@ -77,10 +84,13 @@ class BeliefFilter:
         if self._belief is None:
             self._belief = np.full(len(posterior), 1.0 / len(posterior), dtype=np.float32)
         self.pause(dt_s)
-        belief = self._belief * np.maximum(posterior, LEAST_POSTERIOR) ** (dt_s / c.evidence_s)
-        belief = (belief / belief.sum()).astype(np.float32)
-        self._belief = belief
-        return belief
+        # Logarithms: a high power of every posterior is 0, and the sum cannot be divided by.
+        likelihood = np.log(np.maximum(posterior, LEAST_POSTERIOR, dtype=np.float64))
+        log = np.log(np.maximum(self._belief, LEAST_BELIEF, dtype=np.float64))
+        log += dt_s / c.evidence_s * likelihood
+        belief = np.exp(log - log.max())
+        self._belief = (belief / belief.sum()).astype(np.float32)
+        return self._belief
 
     def pause(self, dt_s: float) -> None:
         """Let ``dt_s`` seconds pass in which the emotion may have changed and nothing was heard."""
@@ -94,7 +104,11 @@ class BeliefFilter:
 
 
 class LabelDecider:
-    """Turn beliefs into a label or None ("unsure") with hysteresis."""
+    """Turn beliefs into a label or None ("unsure") with hysteresis.
+
+    A label is always the class of the largest belief, of several with the same the first: as soon
+    as another class takes that place the label is dropped, however low `SmoothingConfig.leave` is.
+    """
 
     def __init__(self, config: SmoothingConfig) -> None:
         self._config = config
@@ -102,12 +116,9 @@ class LabelDecider:
 
     def update(self, belief: Float32) -> int | None:
         """Return the class index that holds after ``belief`` (classes,), or None."""
-        c = self._config
-        if self._label is not None and belief[self._label] < c.leave:
-            self._label = None
         top = int(belief.argmax())
-        if belief[top] >= c.enter:
-            self._label = top
+        threshold = self._config.leave if top == self._label else self._config.enter
+        self._label = top if belief[top] >= threshold else None
         return self._label
 
     def reset(self) -> None:

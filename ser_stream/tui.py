@@ -18,7 +18,7 @@ from rich.style import Style
 
 from ser_stream.labels import emotions_of
 from ser_stream.profile import PASSAGE
-from ser_stream.records import Timeline, confidence, said, word_trouble
+from ser_stream.records import Timeline, confidence, said, verdict, word_trouble
 from ser_stream.types import Snapshot, State
 
 MIN_WIDTH, MAX_WIDTH = 40, 200
@@ -129,14 +129,10 @@ class Meter:
         if prediction is None:
             return [head, Segment(f"warming up, {snapshot.warm_up_s:.1f} s to go", DIM)]
         if prediction.label is not None:
-            p = confidence(prediction, self.view.labels) or 0.0
+            p = confidence(prediction) or 0.0
             style = marks[prediction.label][1] + BOLD
             return [head, Segment(f"{prediction.label.upper()}  {p:.0%}", style)]
-        text = said(prediction)
-        if prediction.state is State.UNSURE and prediction.smoothed is not None:
-            top = int(prediction.smoothed.argmax())
-            text += f", perhaps {self.view.labels[top]}  {prediction.smoothed[top]:.0%}"
-        return [head, Segment(text, DIM)]
+        return [head, Segment(verdict(prediction, self.view.labels), DIM)]
 
 
 def _right(text: str, width: int) -> list[Segment]:
@@ -191,8 +187,7 @@ def plain_line(view: MeterView) -> str:
     snapshot = view.snapshot
     prediction = snapshot.prediction
     smoothed = None if prediction is None else prediction.smoothed
-    belief = None if prediction is None else confidence(prediction, view.labels)
-    number = "" if belief is None else f"{belief:.2f}"
+    text = said(None) if prediction is None else verdict(prediction, view.labels)
     bars = (
         ""
         if smoothed is None
@@ -202,7 +197,7 @@ def plain_line(view: MeterView) -> str:
     )
     return (
         f"{snapshot.position_s:8.1f} s  {snapshot.level_dbfs:4.0f} dBFS  "
-        f"{said(prediction):<11} {number:4}  {bars}{_plain_words(snapshot)}"
+        f"{text:<28}  {bars}{_plain_words(snapshot)}"
     ).rstrip()
 
 

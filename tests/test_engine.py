@@ -16,7 +16,8 @@ from ser_stream.bundle import ModelBundle, calibrated_softmax
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.normalizer import NormalizerState
-from ser_stream.smoothing import BeliefFilter
+from ser_stream.records import prediction_row, verdict
+from ser_stream.smoothing import BeliefFilter, SmoothingConfig
 from ser_stream.types import AudioBlock, Prediction, State
 from ser_stream.vad import GateConfig
 
@@ -233,6 +234,51 @@ def test_labels_are_only_in_emotions(bundle, speech):
             assert p.smoothed is not None
             assert p.smoothed[bundle.meta.labels.index(p.label)] >= bundle.meta.smoothing.leave
     assert {p.state for p in predictions} >= {State.EMOTION, State.NO_SPEECH}
+
+
+class Guessing(Spy):
+    """The shipped model with random logits, which wander as those of speech do."""
+
+    def __init__(self, bundle: ModelBundle, seed: int) -> None:
+        super().__init__(bundle)
+        self._rng = np.random.default_rng(seed)
+        self._logits = np.zeros(len(bundle.meta.labels))
+
+    def __call__(self, features: np.ndarray, *more: object) -> np.ndarray:
+        steps = self._rng.normal(size=(len(features), len(self._logits)))
+        walk = self._logits + np.cumsum(steps, axis=0)
+        self._logits = 0.9 * walk[-1]
+        return walk.astype(np.float32)
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(0, 2**32),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.just(0.0) | st.floats(0.001, 2.0),
+    st.lists(st.sampled_from(["speech", "pause", "gap"]), min_size=1, max_size=6),
+)
+def test_a_written_label_has_the_largest_belief(bundle, seed, thresholds, evidence_s, told):
+    leave, enter = sorted(thresholds)
+    smoothing = SmoothingConfig(evidence_s=evidence_s, enter=enter, leave=leave)
+    config = EngineConfig(hop_s=0.1, smoothing=smoothing)
+    engine = Engine(Guessing(bundle, seed), config, Loudness())  # pyright: ignore[reportArgumentType]
+    position, labels = 0, bundle.meta.labels
+    rng = np.random.default_rng(seed)
+    for what in told:
+        scale = 0.001 if what == "pause" else 0.1
+        x = (scale * rng.normal(size=3 * RATE_HZ)).astype(np.float32)
+        for p in engine.feed(AudioBlock(x, position, gap=what == "gap")):
+            row = prediction_row(p, labels, RATE_HZ)
+            beliefs = {label: row[f"smoothed_{label}"] for label in labels}
+            if row["label"] is not None:
+                assert row["state"] == "emotion"
+                assert beliefs[row["label"]] == max(beliefs.values()) == row["confidence"]
+                assert verdict(p, labels) == f"{row['label']} {100 * p.smoothed.max():.0f} %"
+            elif row["state"] == "unsure":
+                top = labels[p.smoothed.argmax()]
+                assert verdict(p, labels).startswith(f"unsure, perhaps {top} ")
+        position += len(x)
 
 
 # The rest

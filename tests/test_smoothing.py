@@ -6,7 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ser_stream.bundle import calibrated_softmax
 from ser_stream.errors import ConfigError
 from ser_stream.smoothing import BeliefFilter, LabelDecider, Smoother, SmoothingConfig
 
@@ -100,15 +103,52 @@ def decide(config: SmoothingConfig, *first: float) -> list[int | None]:
 
 def test_a_label_is_taken_at_enter_and_dropped_below_leave():
     config = SmoothingConfig(enter=0.6, leave=0.45)
-    # In between nothing changes; the other class would need 0.6 too.
-    assert decide(config, 0.55, 0.6, 0.5, 0.45, 0.44, 0.5, 0.4) == [
-        None, 0, 0, 0, None, None, 1,
+    # In between nothing changes; what was dropped needs 0.6 to come back.
+    three = [[0.55, 0.3], [0.6, 0.3], [0.5, 0.3], [0.45, 0.3], [0.44, 0.3], [0.5, 0.3], [0.6, 0.3]]
+    decider = LabelDecider(config)
+    assert [decider.update(np.float32([a, b, 1 - a - b])) for a, b in three] == [
+        None, 0, 0, 0, None, None, 0,
     ]  # fmt: skip
 
 
-def test_a_label_is_exchanged_for_one_that_enters():
-    config = SmoothingConfig(enter=0.8, leave=0.1)
-    assert decide(config, 0.9, 0.3, 0.2, 0.5, 0.05) == [0, 0, 1, 1, 1]
+def test_a_label_that_another_class_outweighs_is_dropped_at_once():
+    config = SmoothingConfig(enter=0.8, leave=0.0)
+    # Of two classes with the same belief the first counts as the larger one.
+    assert decide(config, 0.9, 0.55, 0.5, 0.45, 0.55, 0.2, 0.45, 0.5) == [
+        0, 0, 0, None, None, 1, 1, None,
+    ]  # fmt: skip
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> SmoothingConfig:
+    leave, enter = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
+    return SmoothingConfig(
+        evidence_s=draw(st.just(0.0) | st.floats(0.001, 3.0)),
+        stay_s=draw(st.floats(0.05, 10.0)),
+        enter=enter,
+        leave=leave,
+        forget_s=draw(st.floats(0.0, 3.0)),
+    )
+
+
+@given(configs(), st.data())
+def test_a_label_has_the_largest_belief_whatever_is_heard(config, data):
+    n = data.draw(st.integers(2, 6))
+    # A posterior's logits, or a pause.
+    heard = st.none() | st.lists(st.floats(-20, 20, width=32), min_size=n, max_size=n)
+    smoother = Smoother(config)
+    held = None
+    for logits in data.draw(st.lists(heard, min_size=1, max_size=40)):
+        dt_s = data.draw(st.sampled_from([0.016, 0.1, 0.5]))
+        if logits is None:
+            smoother.pause(dt_s)
+            continue
+        belief, label = smoother.update(calibrated_softmax(np.float32(logits), 1.0), dt_s)
+        assert belief.sum() == pytest.approx(1.0)
+        if label is not None:
+            assert label == belief.argmax()
+            assert belief[label] >= (config.leave if label == held else config.enter)
+        held = label
 
 
 def test_a_short_pause_keeps_the_label_and_a_long_one_ends_it():
@@ -142,6 +182,7 @@ def test_a_short_pause_keeps_the_label_and_a_long_one_ends_it():
         {"enter": 0.3, "leave": 0.4},
         {"enter": 1.1},
         {"evidence_s": -1.0},
+        {"evidence_s": 1e-9},
         {"evidence_s": float("nan")},
         {"stay_s": 0.0},
         {"stay_s": float("inf")},
