@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_stream.features import LogMelConfig, LogMelExtractor
+from ser_stream.framing import FrameStream
 from ser_stream.labels import derived_affect
 from ser_stream.resample import StreamingResampler
 from ser_stream.ring import RingBuffer
@@ -113,7 +114,7 @@ class Spectrogram:
     """
 
     def __init__(self, source_rate_hz: int, seconds: float = 60.0) -> None:
-        self._extractor = LogMelExtractor(SPECTROGRAM)
+        self._frames = FrameStream(LogMelExtractor(SPECTROGRAM), 1, SPECTROGRAM.sample_rate_hz)
         self._lock = threading.Lock()
         self._columns = RingBuffer(round(seconds / COLUMN_S), SPECTROGRAM.n_mels)
         self.begin(source_rate_hz, 0.0)
@@ -122,10 +123,10 @@ class Spectrogram:
         """A stream of ``source_rate_hz`` begins at ``origin_s``, in whole columns."""
         self._resampler = StreamingResampler(source_rate_hz, SPECTROGRAM.sample_rate_hz)
         self._first_column = max(self._columns.end, round(origin_s / COLUMN_S))
-        self._tail = np.zeros(0, dtype=np.float32)
-        # Index in the stream of the tail's first sample, a multiple of the hop, and how many
-        # samples after a gap still lie before it.
-        self._start = 0
+        self._frames.restart()
+        # First column since the start or the last gap, and how many samples after a gap still lie
+        # before it.
+        self._start_column = 0
         self._skip = 0
 
     def hear(self, block: AudioBlock) -> None:
@@ -133,18 +134,16 @@ class Spectrogram:
         hop = SPECTROGRAM.hop_length
         new = self._resampler.push(block)
         if new.gap:
-            self._tail = self._tail[:0]
-            self._start = -(-new.start // hop) * hop
-            self._skip = self._start - new.start
+            self._frames.restart()
+            self._start_column = -(-new.start // hop)
+            self._skip = self._start_column * hop - new.start
         samples = new.samples[self._skip :]
         self._skip -= len(new.samples) - len(samples)
-        self._tail = np.concatenate([self._tail, samples])
-        columns = self._extractor(self._tail).features
+        first = self._first_column + self._start_column + self._frames.frames_ready
+        columns = self._frames.accept(samples).features
         with self._lock:
-            self._pass_over(self._first_column + self._start // hop - self._columns.end)
+            self._pass_over(first - self._columns.end)
             self._columns.push(columns)
-        self._tail = self._tail[len(columns) * hop :]
-        self._start += len(columns) * hop
 
     def _pass_over(self, missing: int) -> None:
         if missing >= self._columns.capacity:

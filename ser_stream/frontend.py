@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
 from ser_stream.errors import ConfigError
 from ser_stream.extractor import Extractor, Frames
 from ser_stream.features import (
@@ -24,6 +22,7 @@ from ser_stream.features import (
     SpectrogramExtractor,
     repeat_to,
 )
+from ser_stream.framing import FrameStream
 from ser_stream.lld import LldConfig, LldExtractor
 from ser_stream.normalizer import (
     FeatureStatistics,
@@ -94,49 +93,24 @@ class FrontEnd:
         self, extractor: Extractor, normalizer: Normalizer, capacity: int, max_samples: int
     ) -> None:
         self._extractor = extractor
-        self._hop = extractor.hop_length
         self._normalizer = normalizer
-        self.max_samples = max_samples
-        self._audio = RingBuffer(extractor.frame_length + max_samples)
-        self._features = RingBuffer(capacity, extractor.width)
-        # Frames before they see their context, with level and periodicity behind them.
-        self._looks_around = extractor.look_back > 0 or extractor.look_ahead > 0
-        most = max_samples // self._hop + 1
-        self._base = RingBuffer(
-            extractor.look_back + extractor.look_ahead + extractor.shortest + most,
-            extractor.base_width + 2,
-        )
-        self._computed = 0
+        self._frames = FrameStream(extractor, capacity, max_samples)
         self._moments = RingBuffer(capacity, normalizer.moments_width, dtype="float64")
 
     @property
     def frames_ready(self) -> int:
         """Frames computed since the last reset or restart."""
-        return self._features.end
+        return self._frames.frames_ready
 
-    def accept(self, samples: Float32) -> None:
-        """Compute the frames that ``samples`` (n,), n <= max_samples, complete."""
-        self._audio.push(samples)
-        first = self._computed * self._hop
-        frames = self._extractor.frames_of(self._audio.window(first, self._audio.end - first))
-        if len(frames) == 0:
-            return
-        self._computed += len(frames)
-        if self._looks_around:
-            frames = self._in_context(frames)
+    def accept(self, samples: Float32) -> Frames:
+        """Take the next samples, float32 (n,); return the frames that they complete, as computed.
+
+        At most ``max_samples`` come at once, so that no frame is gone before it was looked at.
+        """
+        frames = self._frames.accept(samples)
         if len(frames):
-            self._features.push(frames.features)
             self._moments.push(self._normalizer.accept(frames))
-
-    def _in_context(self, new: Frames) -> Frames:
-        extractor, base = self._extractor, self._base
-        base.push(np.column_stack([new.features, new.level_db, new.periodicity]))
-        first = self.frames_ready
-        skip = min(first, extractor.look_back)
-        rows = base.window(first - skip, base.end - first + skip)
-        features = extractor.in_context(rows[:, :-2], skip)
-        own = rows[skip : skip + len(features)]
-        return Frames(features, own[:, -2], own[:, -1])
+        return frames
 
     def window(self, first: int, n: int) -> Float32:
         """What the network sees of frames [first, first + n), float32 (frames, features), new.
@@ -145,7 +119,7 @@ class FrontEnd:
             IndexError: the frames are gone, or not there yet.
         """
         return self._extractor.present(
-            self._normalizer.normalize(self._features.window(first, n), self.moments(first + n - 1))
+            self._normalizer.normalize(self._frames.window(first, n), self.moments(first + n - 1))
         )
 
     def repeated_window(self, n: int) -> Float32:
@@ -153,7 +127,7 @@ class FrontEnd:
         ready = self.frames_ready
         return self._extractor.present(
             self._normalizer.normalize(
-                repeat_to(self._features.window(0, ready), n), self.moments(ready - 1)
+                repeat_to(self._frames.window(0, ready), n), self.moments(ready - 1)
             )
         )
 
@@ -167,10 +141,7 @@ class FrontEnd:
 
     def restart(self) -> None:
         """Drop audio and frames, because what follows does not continue them; keep the speaker."""
-        self._audio.reset()
-        self._base.reset()
-        self._computed = 0
-        self._features.reset()
+        self._frames.restart()
         self._moments.reset()
 
     def reset(self) -> None:

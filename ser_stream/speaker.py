@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.extractor import Extractor, Frames
+from ser_stream.framing import FrameStream
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import NormalizerConfig, voiced_frames
 from ser_stream.onnx_session import open_session, versioned_table
@@ -39,8 +40,9 @@ SCHEMA = 1
 CENTRINGS = ("none", "level", "mean")
 # Recordings longer than this are embedded in parts, in constant memory.
 PART_S = 10.0
-# Frames that a tracker computes at a time.
+# Frames that a tracker computes at a time, and most samples.
 PIECE_FRAMES = 8
+PIECE_SAMPLES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +413,7 @@ class SpeakerTracker:
         self._memory = RingBuffer(
             max(self._least, round(config.memory_s * rate)), embedder.extractor.width
         )
+        self._frames = FrameStream(embedder.extractor, PIECE_FRAMES, PIECE_SAMPLES, PIECE_FRAMES)
         self.reset()
 
     @property
@@ -439,28 +442,15 @@ class SpeakerTracker:
         flags = np.ones(len(samples), dtype=np.bool_) if speech is None else speech
         if len(flags) != len(samples):
             raise AudioError(f"{len(flags)} speech flags for {len(samples)} samples")
-        self._audio = np.concatenate([self._audio, samples], dtype=np.float32)
         self._speech = np.concatenate([self._speech, flags])
         e = self.embedder.extractor
-        while True:
-            # `_audio` begins with frame `_next` - skip.
-            skip = min(self._next, e.look_back)
-            begin = (self._next - skip) * e.hop_length
-            needed = e.samples_for(self._next + PIECE_FRAMES) - begin
-            if len(self._audio) < needed:
-                return
-            base = e.frames_of(np.ascontiguousarray(self._audio[:needed]))
-            own = slice(skip, skip + PIECE_FRAMES)
-            middle = (np.arange(PIECE_FRAMES) + skip) * e.hop_length + e.frame_length // 2
-            self.accept_frames(
-                Frames(
-                    e.in_context(base.features, skip), base.level_db[own], base.periodicity[own]
-                ),
-                self._speech[middle],
-            )
-            self._next += PIECE_FRAMES
-            done = (self._next - min(self._next, e.look_back)) * e.hop_length - begin
-            self._audio, self._speech = self._audio[done:], self._speech[done:]
+        first = self._frames.frames_ready
+        frames = self._frames.accept(np.ascontiguousarray(samples, dtype=np.float32))
+        middle = np.arange(first, first + len(frames)) * e.hop_length + e.frame_length // 2
+        self.accept_frames(frames, self._speech[middle - self._speech_start])
+        # What lies before the middle of the next frame is over.
+        done = (first + len(frames)) * e.hop_length - self._speech_start
+        self._speech, self._speech_start = self._speech[done:], self._speech_start + done
 
     def accept_frames(self, frames: Frames, speech: NDArray[np.bool_] | None = None) -> None:
         """Take the next frames of the embedder's front end, instead of samples.
@@ -487,9 +477,10 @@ class SpeakerTracker:
 
     def restart(self) -> None:
         """Drop what has no full frame yet, because what follows does not continue it."""
-        self._audio = np.zeros(0, dtype=np.float32)
+        self._frames.restart()
+        # Flags from sample `_speech_start` of the stream on.
         self._speech = np.zeros(0, dtype=np.bool_)
-        self._next = 0
+        self._speech_start = 0
 
     def reset(self) -> None:
         """Forget the stream and the speaker."""

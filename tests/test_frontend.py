@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ser_stream.extractor import Extractor
 from ser_stream.features import repeat_to
+from ser_stream.framing import FrameStream
 from ser_stream.frontend import FRONT_ENDS, FrontEnd, make_extractor
 from ser_stream.normalizer import (
     HEADER,
@@ -368,3 +369,41 @@ def test_nobody_gathers_what_nobody_asks_for(case):
         (NormalizerState.NONE, "knowledge"),
     ):
         assert case.normalizer(state, embeds).moments_width == HEADER + 2 * case.extractor.width
+
+
+# Streams of frames
+
+
+@pytest.mark.parametrize("piece", [0, 8])
+def test_a_stream_of_frames_gives_the_frames_of_the_whole(case, piece):
+    x, extractor = case.samples, case.extractor
+    whole = extractor(x)
+    stream = FrameStream(extractor, 4, 3000, piece)
+    edges = [0, 1, 700, 701, 12000, 12001, len(x)]
+    found = [stream.accept(x[a:b]) for a, b in itertools.pairwise(edges)]
+    n = sum(len(frames) for frames in found)
+    assert n == stream.frames_ready
+    assert len(whole) - n in range(max(piece, 1))
+    for name in ("features", "level_db", "periodicity"):
+        got = np.concatenate([getattr(frames, name) for frames in found])
+        want = getattr(whole, name)[:n]
+        alike(got, want, case.scale if name == "features" else 1.0, 1e-4)
+    np.testing.assert_array_equal(stream.window(n - 4, 4), found[-1].features[-4:])
+
+
+def test_frames_in_pieces_are_the_same_to_the_last_bit(case):
+    x = case.samples
+    one, many = (FrameStream(case.extractor, 1, 3000, 8) for _ in range(2))
+    want = one.accept(x).features
+    got = [many.accept(x[i : i + 77]).features for i in range(0, len(x), 77)]
+    np.testing.assert_array_equal(np.concatenate(got), want)
+
+
+def test_a_stream_that_starts_again_forgets_its_samples(case):
+    x = case.samples
+    stream, fresh = (FrameStream(case.extractor, 1, 3000) for _ in range(2))
+    stream.accept(x[:5000])
+    stream.restart()
+    assert stream.frames_ready == 0
+    want, got = fresh.accept(x[5000:]), stream.accept(x[5000:])
+    np.testing.assert_array_equal(got.features, want.features)
