@@ -1,1 +1,4 @@
-"""The Qt meter lives here; see README.md for what exists already."""
+"""The Qt meter."""
+
+# First of all: it switches off the telemetry of a library that others may import.
+import ser_stream  # noqa: F401

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 sound="libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils"
 window="libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 \
 libxcb-shape0 libdbus-1-3"
-setup "$sound $window python3-venv" -e ".[dev]"
+setup "$sound $window strace python3-venv" -e ".[dev]"
 if command -v pulseaudio > /dev/null; then
     scripts/virtual-mic.sh start
 fi

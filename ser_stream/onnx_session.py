@@ -22,7 +22,8 @@ def open_session(path: Path, threads: int = 1) -> InferenceSession:
     import onnxruntime as ort
 
     ort.set_default_logger_severity(3)
-    # Telemetry exists in the Windows builds only; nothing may leave the machine.
+    # For Windows, where events go through the system's own tracing. It stops nothing on Linux:
+    # there the variable does that is set in ser_stream/__init__.py.
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

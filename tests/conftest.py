@@ -23,7 +23,7 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 RATE_HZ = 16000
-GROUPS = ("microphone", "corpus", "display")
+GROUPS = ("microphone", "corpus", "display", "strace")
 SHARED = Path(os.environ.get("SER_STREAM_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -90,7 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skipped-group",
         action="store_true",
-        help="fail if every test of a group (microphone, corpus, display) was skipped",
+        help=f"fail if every test of a group ({', '.join(GROUPS)}) was skipped",
     )
 
 
@@ -104,17 +104,15 @@ class SkippedGroups:
 
     def __init__(self) -> None:
         self._ran = dict.fromkeys(GROUPS, False)
-        self._group_of: dict[str, str] = {}
+        self._groups_of: dict[str, list[str]] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
-            for group in GROUPS:
-                if item.get_closest_marker(group):
-                    self._group_of[item.nodeid] = group
+            self._groups_of[item.nodeid] = [g for g in GROUPS if item.get_closest_marker(g)]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" and not report.skipped and report.nodeid in self._group_of:
-            self._ran[self._group_of[report.nodeid]] = True
+        if report.when == "call" and not report.skipped:
+            self._ran |= dict.fromkeys(self._groups_of[report.nodeid], True)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if not all(self._ran.values()) and session.exitstatus == 0:

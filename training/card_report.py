@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from training.report import markdown_table, plot_confusion, write_json
+from ser_stream.files import write_text
+from training.report import markdown_table, new_figure, plot_confusion, save_figure, write_json
 
 HEARD = {
     "cold": "training statistics",
@@ -34,7 +35,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
             )
     _plot_reliability(folder / "reliability.png", card)
     _plot_response(folder / "response.png", card)
-    (folder / "README.md").write_text("\n".join(_markdown(card)), encoding="utf-8")
+    write_text(folder / "README.md", "\n".join(_markdown(card)))
 
 
 # Columns of a comparison: channels, and which one stands for them.
@@ -79,7 +80,7 @@ def write_comparison(path: Path, cards: Mapping[str, Mapping[str, Any]]) -> None
         "it never heard.",
         "",
     ]
-    path.write_text("\n".join([*text, markdown_table(header, rows)]) + "\n", encoding="utf-8")
+    write_text(path, "\n".join([*text, markdown_table(header, rows)]) + "\n")
 
 
 def _live(corpus: Mapping[str, Any]) -> str:
@@ -194,10 +195,8 @@ def _percent(share: float | None) -> str:
 
 
 def _plot_reliability(path: Path, card: Mapping[str, Any]) -> None:
-    from matplotlib.figure import Figure
-
     corpora = card["corpora"]
-    figure = Figure(figsize=(3.6 * len(corpora), 3.6), dpi=150, layout="constrained")
+    figure = new_figure(3.6 * len(corpora), 3.6)
     for axes, (name, corpus) in zip(
         np.atleast_1d(figure.subplots(1, len(corpora), sharey=True)), corpora.items(), strict=True
     ):
@@ -214,13 +213,11 @@ def _plot_reliability(path: Path, card: Mapping[str, Any]) -> None:
         axes.set(title=name, xlabel="confidence", xlim=(0.2, 1), ylim=(0, 1))
         axes.legend(fontsize=7)
     figure.axes[0].set_ylabel("share that is right")
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _plot_response(path: Path, card: Mapping[str, Any]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.8, 3.6), dpi=150, layout="constrained")
+    figure = new_figure(4.8, 3.6)
     axes = figure.add_subplot()
     for number, (name, response) in enumerate(card["response"].items()):
         points = [(tau, r) for tau, r in response["curve"].items() if np.isfinite(r["delay_s"])]
@@ -252,4 +249,4 @@ def _plot_response(path: Path, card: Mapping[str, Any]) -> None:
     axes.set(xlabel="delay to the right label, s", ylabel="label changes a minute")
     axes.set_title("speech that counts as one observation; a ring is the default", fontsize=9)
     axes.legend(fontsize=7)
-    figure.savefig(path)
+    save_figure(figure, path)

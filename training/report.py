@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import SerStreamError
+from ser_stream.files import cache_folder, replacing, write_text
 from training.metrics import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ReportError(SerStreamError):
@@ -19,11 +24,8 @@ class ReportError(SerStreamError):
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write ``values``, replacing the file in one step; what is not a number becomes null."""
-    part = path.with_suffix(".part")
-    text = json.dumps(_finite(values), indent=2, allow_nan=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(path)
+    """Write ``values`` in one step; what is not a number becomes null."""
+    write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -46,15 +48,27 @@ def read_json(path: Path) -> Any:
         raise ReportError(f"{path}: {error}") from error
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, inches; matplotlib keeps its list of fonts among this project's caches."""
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder("matplotlib")))
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in one step, as what the suffix of ``path`` says."""
+    with replacing(path) as part:
+        figure.savefig(part)
+
+
 def plot_confusion(
     path: Path, confusion: NDArray[np.int64], labels: tuple[str, ...], title: str
 ) -> None:
     """Draw counts (true, predicted), shaded by the share of the true class, as a PNG."""
-    from matplotlib.figure import Figure
-
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     n = len(labels)
-    figure = Figure(figsize=(2.2 + 0.9 * n, 1.8 + 0.8 * n), dpi=150, layout="constrained")
+    figure = new_figure(2.2 + 0.9 * n, 1.8 + 0.8 * n)
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i in range(n):
@@ -74,7 +88,7 @@ def plot_confusion(
     axes.set_ylabel("labelled")
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, label="share of the true class")
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -161,6 +175,6 @@ def write_report(
     ]
     header = ["seed", "fold", "what", "train/validation/test", "epoch", "WA/UAR"]
     text += ["## Folds", "", markdown_table(header, rows), ""]
-    (folder / "report.md").write_text("\n".join(text), encoding="utf-8")
+    write_text(folder / "report.md", "\n".join(text))
     table["folds"] = [dict(r) for r in results]
     write_json(folder / "report.json", table)
