@@ -17,6 +17,7 @@ from ser_stream.frontend import make_extractor, make_normalizer
 from ser_stream.normalizer import (
     EMBEDDINGS,
     FeatureStatistics,
+    Moments,
     Normalizer,
     NormalizerConfig,
     NormalizerState,
@@ -325,7 +326,7 @@ class ModelBundle:
             if self._inputs != wanted:
                 raise ConfigError(f"the graph has inputs {self._inputs}, expected {wanted}")
             silence = np.zeros((meta.window_frames, width), dtype=np.float32)
-            nothing = np.zeros(normalizer.moments_width)
+            nothing = Moments(np.zeros(normalizer.moments_width))
             window = extractor.present(normalizer.normalize(silence, nothing))
             embedding = None
             if meta.embedding:

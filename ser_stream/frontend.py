@@ -26,12 +26,13 @@ from ser_stream.framing import FrameStream
 from ser_stream.lld import LldConfig, LldExtractor
 from ser_stream.normalizer import (
     FeatureStatistics,
+    Moments,
     Normalizer,
     NormalizerConfig,
     NormalizerState,
 )
 from ser_stream.ring import RingBuffer
-from ser_stream.types import Float32, Float64
+from ser_stream.types import Float32
 
 # Closed: a model file names one of these and can bring no code of its own.
 FRONT_ENDS: dict[str, tuple[type[Any], Callable[[Any], Extractor]]] = {
@@ -109,7 +110,7 @@ class FrontEnd:
         """
         frames = self._frames.accept(samples)
         if len(frames):
-            self._moments.push(self._normalizer.accept(frames))
+            self._moments.push(self._normalizer.accept(frames).rows)
         return frames
 
     def window(self, first: int, n: int) -> Float32:
@@ -135,9 +136,9 @@ class FrontEnd:
         """Describe the speaker as known after ``frame``, float32 (embedding_width,)."""
         return self._normalizer.embedding(self.moments(frame))
 
-    def moments(self, frame: int) -> Float64:
-        """What the normaliser knew after ``frame``, float64 (moments_width,)."""
-        return self._moments.window(frame, 1)[0]
+    def moments(self, frame: int) -> Moments:
+        """What the normaliser knew after ``frame``, a view until the next `accept`."""
+        return Moments(self._moments.window(frame, 1)[0])
 
     def restart(self) -> None:
         """Drop audio and frames, because what follows does not continue them; keep the speaker."""

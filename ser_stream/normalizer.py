@@ -31,7 +31,7 @@ class NormalizerState(StrEnum):
     RUNNING = "running"
 
 
-# Columns of a moments row before the sums: weight, sum of levels, loudest level.
+# Columns of moments before the sums over features.
 HEADER = 3
 # What a network may be told of the speaker besides the normalised window.
 EMBEDDINGS = ("", "statistics", "knowledge")
@@ -93,6 +93,54 @@ class FeatureStatistics:
             raise ConfigError("normalisation statistics need std > 0 for every feature")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Sums over voiced frames so far: after one frame, or after each of many.
+
+    Attributes:
+        rows: float64 (width,) or (frames, width): `HEADER` columns, and two for each feature; or
+            one column of zeros where nobody needs them.
+    """
+
+    rows: Float64
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, frames: int | slice | list[int]) -> Moments:
+        """Those after some of many frames; a view where NumPy gives one."""
+        return Moments(self.rows[frames])
+
+    def copy(self) -> Moments:
+        """The same, without what else the array holds."""
+        return Moments(self.rows.copy())
+
+    @property
+    def weight(self) -> Float64:
+        """Voiced frames; older ones count less once there are more than the memory holds."""
+        return self.rows[..., 0]
+
+    @property
+    def level_db(self) -> Float64:
+        """Sum of their levels, dBFS."""
+        return self.rows[..., 1]
+
+    @property
+    def loudest_db(self) -> Float64:
+        """Decayed loudest level of all frames, dBFS."""
+        return self.rows[..., 2]
+
+    @property
+    def total(self) -> Float64:
+        """Sum of their features' deviations from the training mean, (..., features)."""
+        return self.rows[..., HEADER : (HEADER + self.rows.shape[-1]) // 2]
+
+    @property
+    def square(self) -> Float64:
+        """Sum of the squares of those, (..., features)."""
+        return self.rows[..., (HEADER + self.rows.shape[-1]) // 2 :]
+
+
 class Normalizer:
     """Accumulate moments of voiced frames and turn them into statistics.
 
@@ -105,8 +153,8 @@ class Normalizer:
             every state.
         gain: what each feature gains per dB; needed where the level is taken out.
 
-    Moments are float64 rows: `HEADER`, sum (features), sum of squares (features). The row of frame
-    k describes the voiced frames 0..k and is what a window that ends with frame k is normalised by.
+    The moments of frame k describe the voiced frames 0..k, and are what a window that ends with
+    frame k is normalised by.
     """
 
     def __init__(
@@ -136,12 +184,12 @@ class Normalizer:
         self._prior_mean = prior.mean.astype(np.float64)
         self._prior_variance = prior.std.astype(np.float64) ** 2
         self._gain = np.zeros(0) if gain is None else gain.astype(np.float64)
-        self._told: Float64 | None = None
+        self._told: Moments | None = None
         self.reset()
 
     @property
     def moments_width(self) -> int:
-        """Columns of a moments row; one that stays 0 where nobody needs them."""
+        """Columns of moments; one that stays 0 where nobody needs them."""
         return HEADER + 2 * len(self.prior.mean) if self._gathers else 1
 
     @property
@@ -159,39 +207,37 @@ class Normalizer:
         self._moments: Float64 = np.zeros(self.moments_width)
         self._loudest_db = -np.inf
 
-    def tell(self, moments: Float64 | None) -> None:
-        """Go by ``moments`` (moments_width,) of neutral speech, not what is heard; None ends it."""
+    def tell(self, moments: Moments | None) -> None:
+        """Go by ``moments`` of neutral speech instead of the stream's; None ends it."""
         self._told = moments
 
-    def profile(self, weight: float, level_db: float, mean: Float64, variance: Float64) -> Float64:
+    def profile(self, weight: float, level_db: float, mean: Float64, variance: Float64) -> Moments:
         """Moments of ``weight`` frames with this mean level, mean and variance (features,)."""
         shift = mean - self._prior_mean
         header = [weight, weight * level_db, level_db]
-        return np.concatenate([header, weight * shift, weight * (variance + shift**2)])
+        sums = [weight * shift, weight * (variance + shift**2)]
+        return Moments(np.concatenate([header, *sums]))
 
-    def heard(self, moments: Float64) -> tuple[float, Float64, Float64]:
+    def heard(self, moments: Moments) -> tuple[float, Float64, Float64]:
         """Mean level, mean and variance (features,) of the voiced frames behind ``moments``."""
-        width = len(self._prior_mean)
-        shift = moments[HEADER : HEADER + width] / moments[0]
-        square = moments[HEADER + width :] / moments[0]
-        variance = np.maximum(square - shift**2, 0.0)
-        return float(moments[1] / moments[0]), self._prior_mean + shift, variance
+        shift = moments.total / moments.weight
+        variance = np.maximum(moments.square / moments.weight - shift**2, 0.0)
+        return float(moments.level_db / moments.weight), self._prior_mean + shift, variance
 
-    def accept(self, frames: Frames) -> Float64:
-        """Take the next frames; return the moments after each, float64 (frames, moments_width)."""
+    def accept(self, frames: Frames) -> Moments:
+        """Take the next frames; return the moments after each of them."""
         rows = np.zeros((len(frames), self.moments_width))
         if not (self._gathers and len(frames)):
-            return rows
+            return Moments(rows)
         voiced, loudest_db = voiced_frames(
             frames, self.config, self._frames_per_s, self._loudest_db
         )
         self._loudest_db = float(loudest_db[-1])
-        width = len(self._prior_mean)
-        rows[:, 0] = 1.0
-        rows[:, 1] = frames.level_db
-        deviation = rows[:, HEADER : HEADER + width]
-        np.subtract(frames.features, self._prior_mean, out=deviation)
-        np.square(deviation, out=rows[:, HEADER + width :])
+        own = Moments(rows)
+        own.weight[:] = 1.0
+        own.level_db[:] = frames.level_db
+        np.subtract(frames.features, self._prior_mean, out=own.total)
+        np.square(own.total, out=own.square)
         # Each row holds its frame's own evidence, and then all evidence so far.
         if self._moments[0] + voiced.sum() <= self._memory:
             # Nothing fades yet: a running sum.
@@ -205,11 +251,11 @@ class Normalizer:
                     keep = self._keep if self._moments[0] >= self._memory else 1.0
                     self._moments = keep * self._moments + row
                 row[:] = self._moments
-        rows[:, 2] = loudest_db
-        return rows
+        own.loudest_db[:] = loudest_db
+        return own
 
-    def statistics(self, moments: Float64) -> tuple[Float32, Float32]:
-        """Blend training statistics with what was told, or else with ``moments`` (moments_width,).
+    def statistics(self, moments: Moments) -> tuple[Float32, Float32]:
+        """Blend training statistics with what was told, or else with ``moments`` of one frame.
 
         Returns:
             mean and standard deviation, float32 of shape (features,).
@@ -221,16 +267,13 @@ class Normalizer:
             return mean.astype(np.float32), self.prior.std
         return self._blended(moments if self._told is None else self._told)
 
-    def _blended(self, moments: Float64) -> tuple[Float32, Float32]:
+    def _blended(self, moments: Moments) -> tuple[Float32, Float32]:
         shift, std, level = self._blend(moments)
         return (self._prior_mean + shift + level).astype(np.float32), std.astype(np.float32)
 
-    def _blend(self, moments: Float64) -> tuple[Float64, Float64, Float64 | float]:
+    def _blend(self, moments: Moments) -> tuple[Float64, Float64, Float64 | float]:
         """Shift of the mean from the training mean, deviation, and the level's part of the mean."""
-        width = len(self._prior_mean)
-        weight = moments[0]
-        total = moments[HEADER : HEADER + width]
-        square = moments[HEADER + width :]
+        weight, total, square = moments.weight, moments.total, moments.square
         level = self._level(moments)
         if self.config.level:
             square = square - 2.0 * level * total + weight * level**2
@@ -240,16 +283,17 @@ class Normalizer:
         variance = (square + self._prior_weight * self._prior_variance) / whole - shift * shift
         return shift, np.sqrt(np.maximum(variance, 1e-2 * self._prior_variance)), level
 
-    def _level(self, moments: Float64) -> Float64 | float:
+    def _level(self, moments: Moments) -> Float64 | float:
         """What the level adds to each feature; 0 where it is not taken out."""
         if not self.config.level:
             return 0.0
         # The mean level of the voice; a guess from the loudest frame until there is one.
-        level_db = moments[1] / moments[0] if moments[0] > 0 else moments[2] - CREST_DB
-        return level_db * self._gain
+        if moments.weight > 0:
+            return moments.level_db / moments.weight * self._gain
+        return (moments.loudest_db - CREST_DB) * self._gain
 
-    def normalize(self, window: Float32, moments: Float64) -> Float32:
-        """Normalise a window (frames, features) by the moments (moments_width,) at its end.
+    def normalize(self, window: Float32, moments: Moments) -> Float32:
+        """Normalise a window (frames, features) by the moments at its end.
 
         Returns:
             float32 (frames, width).
@@ -272,8 +316,8 @@ class Normalizer:
         np.minimum(normalized, self._clip, out=normalized)
         return np.maximum(normalized, -self._clip, out=normalized)
 
-    def embedding(self, moments: Float64) -> Float32:
-        """Describe what ``moments`` (moments_width,) tell of the speaker, (embedding_width,).
+    def embedding(self, moments: Moments) -> Float32:
+        """Describe the speaker by ``moments`` of one frame, float32 (embedding_width,).
 
         "statistics": how far the mean of the voiced frames so far lies from that of the training
         data, in its standard deviations, and the logarithm of the ratio of the standard deviations:
@@ -287,9 +331,9 @@ class Normalizer:
         told = np.concatenate([shift / self.prior.std, np.log(std / self.prior.std)])
         return told.astype(np.float32)
 
-    def evidence_s(self, moments: Float64) -> float:
+    def evidence_s(self, moments: Moments) -> float:
         """Seconds of voiced speech behind ``moments``."""
-        return float(moments[0] / self._frames_per_s)
+        return float(moments.weight / self._frames_per_s)
 
 
 def embedding_width(embeds: str, width: int) -> int:

@@ -20,8 +20,8 @@ from ser_stream.bundle import ModelBundle
 from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.files import config_folder, os_reason, write_text
 from ser_stream.frontend import FrontEnd
-from ser_stream.normalizer import Normalizer, NormalizerState
-from ser_stream.types import Float32, Float64
+from ser_stream.normalizer import Moments, Normalizer, NormalizerState
+from ser_stream.types import Float32
 from ser_stream.vad import SileroDetector, SpeechGate
 
 SCHEMA = 1
@@ -117,7 +117,7 @@ class Profile:
             raise ProfileError(f"{path}: not a profile of this version: {error}") from error
         return profile
 
-    def moments(self, normalizer: Normalizer, frames_per_s: float) -> Float64:
+    def moments(self, normalizer: Normalizer, frames_per_s: float) -> Moments:
         """What ``normalizer`` is to be told."""
         weight = self.voiced_s * frames_per_s
         return normalizer.profile(
@@ -246,7 +246,7 @@ class ProfileRecorder:
         advice = self.advice()
         ready = self._front_end.frames_ready
         moments = self._front_end.moments(ready - 1) if ready else None
-        if self.speech_s < least_s or moments is None or moments[0] == 0:
+        if self.speech_s < least_s or moments is None or moments.weight == 0:
             raise ProfileError(
                 f"only {self.speech_s:.1f} s of speech in {self.heard_s:.0f} s, need "
                 f"{least_s:g}; read on without long pauses" + (f" ({advice})" if advice else "")

@@ -11,7 +11,6 @@ import numpy as np
 from ser_stream.errors import ConfigError
 from ser_stream.types import Float32
 
-
 # 0 turns the filter off; a smaller positive value than this would overflow the exponent.
 LEAST_EVIDENCE_S = 1e-3
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ser_stream.extractor import Extractor
 from ser_stream.features import repeat_to
 from ser_stream.frontend import make_extractor, make_normalizer
-from ser_stream.normalizer import FeatureStatistics, NormalizerState, voiced_frames
+from ser_stream.normalizer import FeatureStatistics, Moments, NormalizerState, voiced_frames
 from ser_stream.text import pad
-from ser_stream.types import Float32, Float64
+from ser_stream.types import Float32
 from training.corpora import Utterance
 from training.dataset import FeatureStore
 from training.errors import TrainingError
@@ -55,8 +55,8 @@ class Place:
     utterance: int
     variant: int
     first: int
-    moments: Float64
-    told: Float64 | None = None
+    moments: Moments
+    told: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Presenter:
 
     def _profile(
         self, utterances: Sequence[Utterance], order: list[int], variant: int
-    ) -> tuple[Float64 | None, list[int]]:
+    ) -> tuple[Moments | None, list[int]]:
         """Moments of the neutral clips that make a profile, and which they are."""
         rate = self.extractor.sample_rate_hz / self.extractor.hop_length
         used = for_profile(utterances, order, lambda i: len(self.store[i, variant]) / rate)
@@ -224,7 +224,7 @@ class Presenter:
         for i in used:
             moments = self.normalizer.accept(self.store[i, variant])[-1].copy()
         # Whispered clips may have no voice at all.
-        return (moments if moments is not None and moments[0] > 0 else None), used
+        return (moments if moments is not None and moments.weight > 0 else None), used
 
     def test_places(
         self,
@@ -261,7 +261,7 @@ class Presenter:
         return places
 
     def _places(
-        self, i: int, variant: int, firsts: list[int], moments: Float64, told: Float64 | None
+        self, i: int, variant: int, firsts: list[int], moments: Moments, told: Moments | None
     ) -> list[Place]:
         length = self.recipe.window_frames
         if self.recipe.windows.short == "drop" and len(moments) < length:
