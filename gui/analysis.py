@@ -18,7 +18,7 @@ from ser_stream.asr import make_asr
 from ser_stream.batch import FileScore, Transcripts, find_audio, score_file
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
-from ser_stream.errors import AudioError, SerStreamError
+from ser_stream.errors import AudioError
 from ser_stream.profile import Profile
 from ser_stream.reading import WordReader
 from ser_stream.sources import FileSource
@@ -228,9 +228,8 @@ class Analysis:
         """Do the work.
 
         Raises:
-            SerStreamError: the profile does not fit the model, the rate cannot be used, or the
-                recogniser does not load; a file that cannot be read is told by the score's
-                ``error``.
+            SerStreamError: the profile does not fit the model, or the recogniser does not load; a
+                file that cannot be scored is told by the score's ``error``.
         """
         meta = self.bundle.meta
         try:
@@ -301,7 +300,6 @@ class Batch:
         Raises:
             AudioError: no file is named as audio.
             SerStreamError: the profile does not fit the model, or the recogniser does not load.
-            OSError: a folder cannot be listed.
         """
         config = EngineConfig(profile=self._profile)
         engine = Engine(self._bundle, config, reader=self._words.reader)
@@ -315,10 +313,7 @@ class Batch:
                 control.progress((i + share) / len(files))
 
             on_progress(0.0)
-            try:
-                score = score_file(path, engine, on_progress=on_progress, transcripts=transcripts)
-            except (SerStreamError, OSError) as error:
-                score = FileScore(path, error=str(error).removeprefix(f"{path}: "))
+            score = score_file(path, engine, on_progress=on_progress, transcripts=transcripts)
             with self._lock:
                 self._new.append(score)
         control.progress(1.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,17 @@ import soundfile
 
 from ser_stream.asr import Asr
 from ser_stream.engine import MIN_FLUSH_S, Engine
-from ser_stream.errors import AudioError, SerStreamError
+from ser_stream.errors import SerStreamError
+from ser_stream.files import os_reason
 from ser_stream.labels import derived_affect
 from ser_stream.listener import WordTap
 from ser_stream.resample import StreamingResampler
-from ser_stream.sources import FileSource
+from ser_stream.sources import HEADERLESS, FileSource
 from ser_stream.transcripts import Transcript, find_transcript
 from ser_stream.types import Float64, Prediction, State
 
 # Audio by its name, though libsndfile cannot read it: worth a row that says so.
 UNREADABLE_SUFFIXES = {".m4a", ".mp4", ".aac", ".wma", ".webm"}
-# libsndfile's name for headerless data; nothing in such a file tells its rate.
-HEADERLESS = {"RAW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +71,69 @@ class FileScore:
         }
 
 
-def find_audio(paths: Iterable[Path]) -> Iterator[Path]:
+@dataclass(slots=True)
+class PassedOver:
+    """How much of folders was not listed as audio."""
+
+    not_audio: int = 0
+    hidden: int = 0
+    links: int = 0
+
+    def __str__(self) -> str:
+        """As "3 not audio, 1 link to a folder"; empty if nothing was passed over."""
+        links = "link to a folder" if self.links == 1 else "links to folders"
+        counts = ((self.not_audio, "not audio"), (self.hidden, "hidden"), (self.links, links))
+        return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def find_audio(paths: Iterable[Path], passed_over: PassedOver | None = None) -> Iterator[Path]:
     """List the files among ``paths``, and below those that are folders the ones named as audio.
 
-    Hidden files are left out. A path that does not exist is listed too: scoring it tells so.
+    In the order of ``paths``, each folder's in the order of their names; what is named twice is
+    listed twice. Of a folder, hidden files and folders and links to folders are passed over, so no
+    loop of links is walked. A path that does not exist or is no file, and a folder that cannot be
+    listed, come too: scoring them tells why not.
+
+    Args:
+        paths: files and folders.
+        passed_over: counts what is left out.
     """
+    passed_over = PassedOver() if passed_over is None else passed_over
     formats = {name for name in soundfile.available_formats() if name not in HEADERLESS}
     suffixes = {f".{name.lower()}" for name in formats} | UNREADABLE_SUFFIXES
     suffixes |= {".aif", ".mp2", ".opus", ".oga"}
     for path in paths:
-        if not path.is_dir():
+        if os.path.isdir(path):  # which does not raise where a folder above may not be entered
+            yield from _below(path, suffixes, passed_over)
+        else:
+            yield path
+
+
+def _below(top: Path, suffixes: Set[str], passed_over: PassedOver) -> Iterator[Path]:
+    # What is still to be looked at, the next one last, and whether it is a folder.
+    todo = [(top, True)]
+    while todo:
+        path, is_folder = todo.pop()
+        if not is_folder:
             yield path
             continue
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if file.suffix.lower() in suffixes and not hidden and file.is_file():
-                yield file
+        try:
+            with os.scandir(path) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            yield path
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                passed_over.hidden += 1
+            elif entry.is_dir(follow_symlinks=False):
+                todo.append((path / entry.name, True))
+            elif os.path.isdir(entry):
+                passed_over.links += 1
+            elif os.path.splitext(entry.name)[1].lower() in suffixes:
+                todo.append((path / entry.name, False))
+            else:
+                passed_over.not_audio += 1
 
 
 class Transcripts:
@@ -156,62 +203,72 @@ def score_file(
         transcripts: where its words are; a file without any is scored by its sound alone.
 
     Returns:
-        The score; a file that breaks off, or whose transcript is broken, keeps its ``error`` and
-        has no score.
+        The score; a file of which anything fails keeps its ``error`` and has no score. What
+        ``on_prediction`` and ``on_progress`` raise is passed on.
     """
-    engine.reset()
-    engine.word_source = origin = None
-    if transcripts is not None:
-        try:
+    try:
+        engine.reset()
+        engine.word_source = origin = None
+        if transcripts is not None:
             engine.word_source, origin = transcripts.find(path)
-        except SerStreamError as error:
-            return FileScore(path, error=str(error).removeprefix(f"{path}: "))
-    score = _score(path, engine, on_prediction, on_progress)
-    return replace(score, transcript=origin)
-
-
-def _score(
-    path: Path,
-    engine: Engine,
-    on_prediction: Callable[[Prediction], None],
-    on_progress: Callable[[float], None],
-) -> FileScore:
+    except Exception as error:  # see `_reason`
+        return FileScore(path, error=_reason(path, error))
     labels = engine.bundle.meta.labels
     total = np.zeros(len(labels))
     windows = seen = 0
     duration_s = 0.0
-    try:
-        source = FileSource(path)
-        resampler = StreamingResampler(source.sample_rate_hz, engine.bundle.meta.sample_rate_hz)
-
-        def predictions() -> Iterator[Prediction]:
-            nonlocal duration_s
-            for block in source:
-                duration_s = block.end / source.sample_rate_hz
-                yield from engine.feed(resampler.push(block))
-                on_progress(min(1.0, duration_s / max(source.duration_s, 1e-9)))
-            yield from engine.feed(resampler.flush())
-            yield from engine.flush()
-
-        for prediction in predictions():
+    steps = _steps(path, engine)
+    while True:
+        # Only the file's own errors end up in its row, not those of whoever is told.
+        try:
+            step = next(steps, None)
+        except Exception as error:  # see `_reason`
+            return FileScore(
+                path, duration_s or None, error=_reason(path, error), transcript=origin
+            )
+        if step is None:
+            break
+        predictions, duration_s, whole_s = step
+        for prediction in predictions:
             on_prediction(prediction)
             seen += 1
             if prediction.posterior is not None:
                 total += prediction.posterior
                 windows += 1
-    except AudioError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        return FileScore(path, duration_s or None, error=reason)
+        on_progress(min(1.0, duration_s / whole_s))
+    score = FileScore(path, duration_s, windows, transcript=origin)
     if seen == 0:
-        return FileScore(
-            path,
-            duration_s,
-            error=f"too short: {duration_s:.2f} s, needs at least {MIN_FLUSH_S} s",
-        )
+        least = f"needs at least {MIN_FLUSH_S} s"
+        return replace(score, error=f"too short: {duration_s:.2f} s, {least}")
     if windows == 0:
-        return FileScore(path, duration_s, 0, State.NO_SPEECH)
+        return replace(score, state=State.NO_SPEECH)
     posterior = total / windows
     top = int(posterior.argmax())
     if posterior[top] < engine.bundle.meta.sure:
-        return FileScore(path, duration_s, windows, State.UNSURE, None, posterior)
-    return FileScore(path, duration_s, windows, State.EMOTION, labels[top], posterior)
+        return replace(score, state=State.UNSURE, posterior=posterior)
+    return replace(score, state=State.EMOTION, label=labels[top], posterior=posterior)
+
+
+def _steps(path: Path, engine: Engine) -> Iterator[tuple[list[Prediction], float, float]]:
+    """Predictions of every block, the seconds read so far, and those that the header states."""
+    source = FileSource(path)
+    resampler = StreamingResampler(source.sample_rate_hz, engine.bundle.meta.sample_rate_hz)
+    read_s = 0.0
+    for block in source:
+        read_s = block.end / source.sample_rate_hz
+        yield engine.feed(resampler.push(block)), read_s, source.duration_s
+    rest = engine.feed(resampler.flush()) + engine.flush()
+    yield rest, read_s, source.duration_s
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file could not be scored.
+
+    Any error is that file's own: a damaged file may raise what nobody expects in a library, and
+    the others are to be scored all the same.
+    """
+    if isinstance(error, SerStreamError):
+        return str(error).removeprefix(f"{path}: ")
+    if isinstance(error, OSError):
+        return os_reason(error)
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_stream.bundle import ModelBundle
-from ser_stream.errors import AudioError, ConfigError
+from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, check_profiles
@@ -165,10 +165,13 @@ class Engine:
         """Take the next block, mono float32 at the model's rate; return what it completes.
 
         Raises:
-            AudioError: a sample is not finite, or the block starts before the stream's end.
+            AudioError: a sample is not usable (`AudioBlock.usable`), or the block starts before the
+                stream's end.
+            BundleError: the model gives NaN or infinity for such samples.
         """
-        if not np.isfinite(block.samples).all():
-            raise AudioError(f"block at sample {block.start} holds NaN or infinite samples")
+        if not block.usable:
+            at_s = (block.start + block.first_unusable) / self.bundle.meta.sample_rate_hz
+            raise AudioError(f"NaN, infinite or huge samples at {at_s:.2f} s")
         if self._position is None or block.gap or block.start > self._position:
             self._restart(block.start)
         elif block.start < self._position:
@@ -297,6 +300,11 @@ class Engine:
                 np.stack(embeddings) if embeddings else None,
                 words or None,
             )
+            if not np.isfinite(logits).all():
+                at_s = (self._base + spans[0].start) / self.bundle.meta.sample_rate_hz
+                raise BundleError(
+                    f"{self.bundle.path}: gives NaN or infinity for the sound at {at_s:.2f} s"
+                )
             answers = zip(logits, self.bundle.posterior(logits), strict=True)
         predictions = []
         for span, window in zip(spans, windows, strict=True):

@@ -17,11 +17,11 @@ from typing import Any, Self
 import numpy as np
 
 from ser_stream.bundle import ModelBundle
-from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.errors import AudioError, ConfigError, SerStreamError
 from ser_stream.files import config_folder, os_reason, write_text
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import Moments, Normalizer, NormalizerState
-from ser_stream.types import Float32
+from ser_stream.types import AudioBlock, Float32
 from ser_stream.vad import SileroDetector, SpeechGate
 
 SCHEMA = 1
@@ -205,7 +205,13 @@ class ProfileRecorder:
         self._power = 0.0
 
     def feed(self, samples: Float32) -> None:
-        """Take the next samples, mono float32 (n,) at the model's rate."""
+        """Take the next samples, mono float32 (n,) at the model's rate.
+
+        Raises:
+            AudioError: one of them is not usable, see `AudioBlock.usable`.
+        """
+        if not AudioBlock(samples, self._heard).usable:
+            raise AudioError("NaN, infinite or huge samples; no profile can be made of them")
         for i in range(0, len(samples), PIECE):
             self._front_end.accept(samples[i : i + PIECE])
         new = self._gate.accept(samples)

@@ -8,6 +8,10 @@ import soxr
 from ser_stream.errors import ConfigError
 from ser_stream.types import AudioBlock, Float32
 
+# Sampling rates of sound; a damaged header may state any other.
+LEAST_HZ = 1000
+MOST_HZ = 768000
+
 
 class StreamingResampler:
     """Bring blocks of one rate to another; libsoxr does the work, this keeps the positions.
@@ -17,8 +21,11 @@ class StreamingResampler:
     """
 
     def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
-        if not 1000 <= rate_in_hz <= 768000:
-            raise ConfigError(f"cannot resample from {rate_in_hz} Hz")
+        if not LEAST_HZ <= rate_in_hz <= MOST_HZ:
+            raise ConfigError(
+                f"a sampling rate of {rate_in_hz} Hz cannot be resampled; "
+                f"{LEAST_HZ} to {MOST_HZ} Hz can"
+            )
         self.rate_in_hz = rate_in_hz
         self.rate_out_hz = rate_out_hz
         self._soxr = (

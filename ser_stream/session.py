@@ -145,7 +145,7 @@ class Session:
         for delivered in self.source:
             if self._stop.is_set():
                 return
-            if self.paused or not np.isfinite(delivered.samples).all():
+            if self.paused or not delivered.usable:
                 # A driver's rubbish is a hole in the stream, not a reason to end it.
                 hole = True
                 continue

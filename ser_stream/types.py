@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
+# The largest sample that features are computed of: integers of 32 bits that were stored as floats
+# without scaling lie below it, and the squares of what lies far above it overflow.
+LARGEST_SAMPLE = 2.0**32
+
 
 class State(StrEnum):
     """What a prediction is allowed to say; only ``EMOTION`` carries a label."""
@@ -47,6 +51,19 @@ class AudioBlock:
     def end(self) -> int:
         """Absolute index one past the last sample."""
         return self.start + len(self.samples)
+
+    @property
+    def usable(self) -> bool:
+        """Whether every sample is a number, and at most `LARGEST_SAMPLE` in magnitude."""
+        x = self.samples
+        # NaN is not less than anything.
+        return len(x) == 0 or bool(x.min() >= -LARGEST_SAMPLE and x.max() <= LARGEST_SAMPLE)
+
+    @property
+    def first_unusable(self) -> int:
+        """Index in ``samples`` of the first that is not usable; their number if all are."""
+        bad = np.flatnonzero(~(np.abs(self.samples) <= LARGEST_SAMPLE))
+        return int(bad[0]) if len(bad) else len(self.samples)
 
 
 class AudioSource(Protocol):

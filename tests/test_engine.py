@@ -14,11 +14,12 @@ from spy import Spy
 from ser_stream.batch import score_file
 from ser_stream.bundle import ModelBundle, calibrated_softmax
 from ser_stream.engine import Engine, EngineConfig
-from ser_stream.errors import AudioError, ConfigError
+from ser_stream.errors import AudioError, BundleError, ConfigError
+from ser_stream.frontend import FRONT_ENDS, make_extractor
 from ser_stream.normalizer import NormalizerState
 from ser_stream.records import prediction_row, verdict
 from ser_stream.smoothing import BeliefFilter, SmoothingConfig
-from ser_stream.types import AudioBlock, Prediction, State
+from ser_stream.types import LARGEST_SAMPLE, AudioBlock, Prediction, State
 from ser_stream.vad import GateConfig
 
 RATE_HZ = 16000
@@ -313,8 +314,8 @@ def test_softmax_survives_large_logits():
     np.testing.assert_allclose(calibrated_softmax(huge, 0.5, (0.0, 1.0)), [[1, 0], [1, 0]])
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_not_finite_are_refused_before_they_spoil_anything(bundle, speech, bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20, -1e10])
+def test_samples_that_are_not_usable_are_refused_before_they_spoil_anything(bundle, speech, bad):
     engine = Engine(bundle, OPEN)
     x = speech[: 3 * RATE_HZ].copy()
     want = run(engine, x, [0, len(x)])
@@ -324,6 +325,31 @@ def test_samples_that_are_not_finite_are_refused_before_they_spoil_anything(bund
     with pytest.raises(AudioError, match="NaN"):
         engine.feed(AudioBlock(broken, 0))
     same(run(engine, x, [0, len(x)]), want)
+
+
+@pytest.mark.parametrize("front_end", list(FRONT_ENDS))
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_samples_that_are_taken_overflow_nothing(bundle, speech, front_end, sign):
+    extractor = make_extractor(front_end, {})
+    loud = np.float32(sign * LARGEST_SAMPLE) * np.sign(speech[: 2 * RATE_HZ] + 1e-6)
+    frames = extractor(loud.astype(np.float32))
+    assert np.isfinite(extractor.present(frames.features)).all()
+    assert np.isfinite(frames.level_db).all()
+    got = Engine(bundle).feed(AudioBlock(loud.astype(np.float32), 0))
+    assert all(np.isfinite(p.posterior).all() for p in got if p.posterior is not None)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_model_that_gives_no_numbers_is_an_error_and_never_a_prediction(bundle, speech, bad):
+    class Broken(ModelBundle):
+        def __call__(self, *inputs: object) -> np.ndarray:
+            logits = super().__call__(*inputs)  # pyright: ignore[reportArgumentType]
+            logits[:, 1] = bad
+            return logits
+
+    engine = Engine(Broken.load(bundle.path), OPEN)
+    with pytest.raises(BundleError, match=r"gives NaN or infinity for the sound at 1\.00 s"):
+        engine.feed(AudioBlock(speech[: 3 * RATE_HZ], RATE_HZ))
 
 
 def test_flush_ends_a_stream_and_the_next_may_start_anywhere(bundle, speech):

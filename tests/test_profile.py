@@ -18,7 +18,7 @@ from ser_stream.bundle import ModelBundle
 from ser_stream.cli import app
 from ser_stream.cli.profiles import _guided
 from ser_stream.engine import Engine, EngineConfig
-from ser_stream.errors import ConfigError
+from ser_stream.errors import AudioError, ConfigError
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import (
     Profile,
@@ -294,3 +294,9 @@ def test_the_view_fits_a_narrow_terminal():
     assert max(map(len, lines)) <= 60
     assert any("6 of 15 s" in line for line in lines)
     assert lines[-1].startswith("too quiet")
+
+
+def test_rubbish_makes_no_profile(bundle, speech):
+    recorder = ProfileRecorder(bundle)
+    with pytest.raises(AudioError, match="NaN, infinite or huge"):
+        recorder.feed(np.append(speech[:RATE_HZ], np.float32(np.nan)))

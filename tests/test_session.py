@@ -117,8 +117,9 @@ def test_lost_samples_are_a_gap_at_the_right_place(bundle, speech):
     assert any(start == 10 * RATE_HZ for start, _ in spans)
 
 
-def test_rubbish_from_a_driver_is_a_hole_and_not_the_end(bundle, speech):
-    bad = np.full(1600, np.nan, dtype=np.float32)
+@pytest.mark.parametrize("value", [np.nan, 1e20])
+def test_rubbish_from_a_driver_is_a_hole_and_not_the_end(bundle, speech, value):
+    bad = np.full(1600, value, dtype=np.float32)
     blocks = [
         AudioBlock(speech[: 3 * RATE_HZ], 0),
         AudioBlock(bad, 3 * RATE_HZ),
