@@ -39,7 +39,7 @@ from ser_stream.engine import Engine, EngineConfig
 from ser_stream.listener import WordTap, open_listener
 from ser_stream.microphone import Microphone
 from ser_stream.reading import WordReader, open_reader
-from ser_stream.recorder import AudioRecorder
+from ser_stream.recorder import Recorder, Recording
 from ser_stream.resample import StreamingResampler
 from ser_stream.session import Session
 from ser_stream.sources import FileSource
@@ -123,8 +123,11 @@ def live(
         tap = None if asr is None else open_listener(asr, microphone.sample_rate_hz)
         watch = Watch(tap)
         engine = Engine(bundle, EngineConfig(hop_s=HOP_S), reader=reader)
-        recorder = AudioRecorder(taped, microphone.sample_rate_hz)
-        session = Session(microphone, engine, [watch], seconds, taps=[recorder], words=tap)
+        recorder = Recorder(bundle.meta.labels, bundle.meta.sample_rate_hz)
+        recorder.begin(Recording(audio=taped), microphone.sample_rate_hz, overwrite=True)
+        session = Session(
+            microphone, engine, [watch, recorder], seconds, taps=[recorder], words=tap
+        )
         session.start()
         session.heard.wait(10)
         player = subprocess.Popen(["paplay", "--device=ser_mic", str(playlist)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from ser_stream.entry import run_command
+from ser_stream.entry import on_end_signals, run_command
 from ser_stream.errors import SerStreamError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,6 +38,7 @@ def gui(
 ) -> None:
     """What a voice sounds like while it speaks, in a window."""
     try:
+        from PySide6.QtCore import QTimer
         from PySide6.QtWidgets import QApplication
 
         from gui.window import MainWindow
@@ -53,8 +53,8 @@ def gui(
     application.setStyle("Fusion")
     window = MainWindow(model=model)
     _tell_of_bugs(window.report)
-    signal.signal(signal.SIGINT, lambda *_: window.close())
-    signal.signal(signal.SIGTERM, lambda *_: window.close())
+    # Queued, because a signal interrupts whatever the window does; a dialog that is open ends too.
+    on_end_signals(lambda number: QTimer.singleShot(0, window.leave))
     if paths:
         window.open_paths(paths)
     window.show()

@@ -84,18 +84,18 @@ class Reading:
         self.saved = False
         self._open_source, self._bundle = open_source, bundle
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="reading", daemon=True).start()
 
     @property
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
-        return not self._thread.is_alive()
+        return self._ended.is_set()
 
     def cancel(self, timeout_s: float = 0.0) -> None:
         """End it without a profile."""
         self._stop.set()
-        self._thread.join(timeout_s)
+        self._ended.wait(timeout_s)
 
     def _run(self) -> None:
         try:
@@ -106,6 +106,8 @@ class Reading:
                 self.saved = True
         except (SerStreamError, OSError) as error:
             self.error = error
+        finally:
+            self._ended.set()
 
     def _listen(self, source: AudioSource) -> ProfileRecorder:
         recorder = ProfileRecorder(self._bundle)

@@ -26,7 +26,6 @@ from PySide6.QtWidgets import (
 
 from gui.choices import Choices
 from gui.history import COLUMN_S, History, Spectrogram
-from gui.recording import Recording
 from gui.settings import Settings
 from gui.stream import LiveStream, Status, StreamState
 from gui.theme import Theme, class_colours
@@ -34,6 +33,7 @@ from gui.timeline import TimelinePlot
 from gui.widgets import AffectPlane, ClassBars, Headline, LevelBar
 from ser_stream.errors import SerStreamError
 from ser_stream.reading import WordReader
+from ser_stream.recorder import Recording
 from ser_stream.records import confidence, perhaps, said, word_trouble
 from ser_stream.types import Prediction, Snapshot, State
 
@@ -249,6 +249,8 @@ class LivePage(QWidget):
         bundle, old = self._choices.bundle, self._stream
         if bundle is None or self.is_listening or self._choices.waits:
             return
+        if old is not None:
+            self._tell_errors(old, old.status)
         origin_s = 0.0
         if self._goes_on and old is not None and self._history is not None:
             origin_s = math.ceil(old.now_s / COLUMN_S) * COLUMN_S
@@ -432,7 +434,8 @@ class LivePage(QWidget):
         recording = stream.recorder.recording
         if recording is not None:
             sound = " and sound" if recording.audio is not None else ""
-            parts.append(f"recording{sound} to {recording.rows}")
+            note = f" ({stream.recorder.note})" if stream.recorder.note else ""
+            parts.append(f"recording{sound} to {recording.rows}{note}")
         self.figures.setText(" · ".join(parts))
 
     def _tell_errors(self, stream: LiveStream, status: Status) -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gui.history import History, Spectrogram
-from gui.recording import LiveRecorder, Recording
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import DeviceError, SerStreamError
 from ser_stream.listener import WordTap
 from ser_stream.profile import Profile
 from ser_stream.reading import WordReader
+from ser_stream.recorder import Recorder, Recording
 from ser_stream.session import Session
 from ser_stream.types import AudioBlock, AudioSource, Snapshot
 
@@ -64,12 +64,12 @@ class Status:
 class _Tap:
     """Hands the source's blocks to what remembers them and to what records them."""
 
-    def __init__(self, spectrogram: Spectrogram, recorder: LiveRecorder, rate_hz: int) -> None:
-        self._spectrogram, self._recorder, self._rate_hz = spectrogram, recorder, rate_hz
+    def __init__(self, spectrogram: Spectrogram, recorder: Recorder) -> None:
+        self._spectrogram, self._recorder = spectrogram, recorder
 
     def hear(self, block: AudioBlock) -> None:
         self._spectrogram.hear(block)
-        self._recorder.hear(block, self._rate_hz)
+        self._recorder.hear(block)
 
     def close(self) -> None:
         return None
@@ -108,7 +108,7 @@ class LiveStream:
         self.history = history or History(meta.labels, meta.sample_rate_hz)
         self.spectrogram = spectrogram or Spectrogram(meta.sample_rate_hz)
         self.origin_s = origin_s
-        self.recorder = LiveRecorder(meta.labels, meta.sample_rate_hz)
+        self.recorder = Recorder(meta.labels, meta.sample_rate_hz)
         self.reader = reader
         self._open_source, self._open_words = open_source, open_words
         self._clock = clock
@@ -116,12 +116,16 @@ class LiveStream:
         self._source: AudioSource | None = None
         self._session: Session | None = None
         self._stop = threading.Event()
+        # Not set from `start` to the end of the thread.
+        self._ended = threading.Event()
+        self._ended.set()
         self._thread = threading.Thread(target=self._run, name="live-stream", daemon=True)
         self._position_s, self._moved_s = -1.0, clock()
 
     def start(self) -> None:
         """Open the source and listen; a stream starts once."""
         self._moved_s = self._clock()
+        self._ended.clear()
         self._thread.start()
 
     def ask_to_stop(self) -> None:
@@ -131,9 +135,10 @@ class LiveStream:
     def stop(self, timeout_s: float = 10.0) -> bool:
         """End the stream and wait for it; tell whether it has ended."""
         self.ask_to_stop()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        ended = self._ended.wait(timeout_s)
+        # Also where a device that does not answer holds the stream up.
+        self.recorder.close()
+        return ended
 
     def pause(self) -> None:
         """Hear nothing until `resume`; the source stays open."""
@@ -147,7 +152,7 @@ class LiveStream:
             self._session.resume()
 
     def record(self, recording: Recording) -> None:
-        """Write from now on.
+        """Write from now on, to new files; `Recorder.recording` tells them.
 
         Raises:
             SerStreamError: nothing is heard yet, or a file cannot be written.
@@ -183,7 +188,7 @@ class LiveStream:
         still_s = now - self._moved_s
         if self._error is not None:
             return Status(StreamState.FAILED, snapshot, self._error)
-        if not self._thread.is_alive():
+        if self._ended.is_set():
             return Status(StreamState.STOPPED, snapshot)
         if session is None or not session.heard.is_set():
             return Status(StreamState.STARTING, snapshot, still_s=still_s)
@@ -200,10 +205,12 @@ class LiveStream:
             with source:
                 session = self._listen(source)
             # A source that is left ends the iteration of whoever waits for it.
-            session.wait(10.0)
+            session.wait(8.0)
             self._error = session.error
         except (SerStreamError, OSError) as error:
             self._error = error
+        finally:
+            self._ended.set()
 
     def _listen(self, source: AudioSource) -> Session:
         config = EngineConfig(hop_s=LIVE_HOP_S, profile=self.profile)
@@ -215,7 +222,7 @@ class LiveStream:
             source,
             engine,
             [self.history, self.recorder],
-            taps=[_Tap(self.spectrogram, self.recorder, source.sample_rate_hz)],
+            taps=[_Tap(self.spectrogram, self.recorder)],
             words=None if opened is None else opened(source.sample_rate_hz),
         )
         self._source, self._session = source, session

@@ -264,6 +264,11 @@ class MainWindow(QMainWindow):
         dialog.resize(440, 300)
         dialog.show()
 
+    def leave(self) -> None:
+        """Close the window and end the application, whatever dialog is open."""
+        self.close()
+        QApplication.quit()
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 Qt's name
         self._timer.stop()
         self.live.shut_down()

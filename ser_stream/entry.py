@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ser_stream.errors import SerStreamError
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
+# Ctrl-C, what systems and programs send, and what a terminal or a session sends that is closed.
+END_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 def run_command(app: Callable[[], object]) -> None:
@@ -24,8 +29,7 @@ def run_command(app: Callable[[], object]) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_ERROR)
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         sys.exit(EXIT_ERROR)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -33,3 +37,33 @@ def run_command(app: Callable[[], object]) -> None:
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def drop_output() -> None:
+    """Write stdout to nowhere from now on, because nobody reads it any more.
+
+    Otherwise the interpreter tries again at its end, and complains.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def on_end_signals(
+    act: Callable[[int], object], signals: Sequence[signal.Signals] = END_SIGNALS
+) -> None:
+    """Call ``act`` with the number of every signal that asks the process to end.
+
+    It runs on the main thread, wherever that is, so it must take no lock that the main thread may
+    hold. What the parent process had ignored stays ignored: ``nohup`` does that with SIGHUP, and a
+    shell with SIGINT for what it starts in the background.
+    """
+    for number in signals:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: act(number))
+
+
+def exit_on_end_signals() -> None:
+    """Leave by SystemExit where a signal would end the process without any cleaning up.
+
+    The exit code is that of a shell, 128 and the signal's number; Ctrl-C stays KeyboardInterrupt.
+    """
+    on_end_signals(lambda number: sys.exit(128 + number), END_SIGNALS[1:])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
+import itertools
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -69,6 +71,56 @@ def write_bytes(path: str | Path, data: bytes, *, private: bool = False) -> None
 def write_text(path: str | Path, text: str, *, private: bool = False) -> None:
     """Write ``text`` as UTF-8 with its line ends as they are, in one step, see `replacing`."""
     write_bytes(path, text.encode(), private=private)
+
+
+def create_together(paths: Sequence[Path], *, overwrite: bool = False) -> list[io.FileIO]:
+    """Create files to be written and read without a buffer; ``name`` of each tells its path.
+
+    A file that exists is left alone: then all get the same number, ``talk-2.csv`` and
+    ``talk-2.wav``. No two processes get the same file. A device or a pipe is opened as it is.
+
+    Args:
+        paths: in folders that exist, all with different suffixes or stems.
+        overwrite: delete files that exist; their names, and what links point to, stay.
+
+    Raises:
+        OSError: one of them cannot be created; then none is.
+    """
+    if overwrite:
+        paths = [Path(os.path.realpath(path)) for path in paths]
+    for number in itertools.count(1):
+        files: list[io.FileIO] = []
+        try:
+            for path in paths:
+                name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+                files.append(_create(name, overwrite))
+            for folder in {Path(file.name).parent for file in files}:
+                _sync(folder)
+            return files
+        except OSError as error:
+            for file in files:
+                discard(file)
+            if not isinstance(error, FileExistsError):
+                raise
+    raise AssertionError("numbers do not end")
+
+
+def discard(file: io.FileIO) -> None:
+    """Close and delete a file of `create_together`; a device or a pipe is only closed."""
+    file.close()
+    path = Path(file.name)
+    if path.is_file():
+        path.unlink()
+
+
+def _create(path: Path, overwrite: bool) -> io.FileIO:
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            return io.FileIO(path, "w")
+    if overwrite:
+        path.unlink(missing_ok=True)
+    return io.FileIO(path, "x+")
 
 
 def _sync(path: Path) -> None:

@@ -62,8 +62,8 @@ class WordTap:
         self._next: int | None = None
         self._origin_s: float | None = None
         self._taken = 0
-        self._thread = threading.Thread(target=self._run, name="ser-stream words", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="ser-stream words", daemon=True).start()
 
     def hear(self, block: AudioBlock) -> None:
         """Hand the next block over; nothing after the recogniser was given up."""
@@ -87,7 +87,7 @@ class WordTap:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(timeout_s)
+        self._ended.wait(timeout_s)
         with self._changed:
             self._over = True
 
@@ -163,6 +163,7 @@ class WordTap:
             with self._changed:
                 self._over = True
                 self._changed.notify_all()
+            self._ended.set()
 
     def _take(self) -> AudioBlock | None:
         """Wait for the next block; None at the end."""

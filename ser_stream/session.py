@@ -78,6 +78,9 @@ class Session:
         self.heard = threading.Event()
         self._stop = threading.Event()
         self._pause = threading.Event()
+        # Waited for in place of the thread: a signal that cuts `Thread.join` short makes Python
+        # 3.11 and 3.12 take a running thread for ended.
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ser-stream", daemon=True)
         self._busy_s = 0.0
         self._device = "running"
@@ -90,8 +93,8 @@ class Session:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Ask the worker to end after the current block and wait for it."""
         self._stop.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
+        if self._thread.ident is not None and threading.current_thread() is not self._thread:
+            self._ended.wait(timeout_s)
 
     def pause(self) -> None:
         """Let the source run on unheard; what it says until `resume` is lost."""
@@ -108,8 +111,7 @@ class Session:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; tell whether it came."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout_s)
 
     def _run(self) -> None:
         try:
@@ -118,16 +120,23 @@ class Session:
         except Exception as error:  # kept for whoever started the session
             self._fail(error)
         finally:
-            self.heard.set()
-            for listener in (*self._sinks, *self._taps):
-                try:
-                    listener.close()
-                except OSError as error:
-                    self._fail(error)
-            old = self.snapshot
-            health = self._health(old.position_s, old.health.latency_s)
-            words = self._recent_words(old.position_s)
-            self.snapshot = replace(old, words=words, health=health, finished=True)
+            try:
+                self._close()
+            finally:
+                self._ended.set()
+
+    def _close(self) -> None:
+        """Close the sinks and taps, and show that nothing more will come."""
+        self.heard.set()
+        for listener in (*self._sinks, *self._taps):
+            try:
+                listener.close()
+            except OSError as error:
+                self._fail(error)
+        old = self.snapshot
+        health = self._health(old.position_s, old.health.latency_s)
+        words = self._recent_words(old.position_s)
+        self.snapshot = replace(old, words=words, health=health, finished=True)
 
     def _fail(self, error: Exception) -> None:
         self._device = str(error)

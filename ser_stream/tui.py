@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Self
+from typing import Self, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -219,45 +221,77 @@ def summary_lines(timeline: Timeline, position_s: float) -> list[str]:
 
 
 class Keys:
-    """Notice a pressed ``q`` without echo; does nothing where stdin is not a terminal."""
+    """Notice a pressed ``q`` without echo.
 
-    def __init__(self) -> None:
+    Does nothing where ``stdin`` is no terminal, or one whose keys are for another process: touching
+    it would stop a process that runs in the background.
+
+    Args:
+        stdin: what is typed on; None for nothing.
+    """
+
+    def __init__(self, stdin: TextIO | None) -> None:
         self.quit = threading.Event()
+        self._fd = stdin.fileno() if stdin is not None and stdin.isatty() else -1
         self._done = threading.Event()
         self._restore: list[object] | None = None
+        self.watching = False
 
     def __enter__(self) -> Self:
-        if not sys.stdin.isatty():
+        if self._fd < 0:
             return self
         if sys.platform == "win32":
-            threading.Thread(target=self._watch_windows, daemon=True).start()
+            self._begin(self._watch_windows)
             return self
-        import termios
-        import tty
+        if self._in_foreground():
+            import termios
+            import tty
 
-        self._restore = termios.tcgetattr(sys.stdin)
-        tty.setcbreak(sys.stdin)
-        threading.Thread(target=self._watch, daemon=True).start()
+            self._restore = termios.tcgetattr(self._fd)
+            tty.setcbreak(self._fd)
+            self._begin(self._watch)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._done.set()
-        if self._restore is not None:
+        # A shell that got its terminal back meanwhile has set it as it likes.
+        if self._restore is not None and self._in_foreground():
             import termios
 
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._restore)  # type: ignore[arg-type]
+            # A terminal that was closed needs nothing.
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._restore)  # type: ignore[arg-type]
+
+    def _begin(self, watch: Callable[[], None]) -> None:
+        self.watching = True
+        threading.Thread(target=watch, name="keys", daemon=True).start()
+
+    def _in_foreground(self) -> bool:
+        """Whether what is typed is for this process."""
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:
+            # A terminal that controls no processes stops none.
+            return True
 
     def _watch(self) -> None:
-        import os
         import select
 
         while not self._done.is_set():
-            ready, _, _ = select.select([sys.stdin], [], [], 0.5)
-            if ready:
-                typed = os.read(sys.stdin.fileno(), 16)
-                if not typed or b"q" in typed.lower():
-                    self.quit.set()
-                    return
+            try:
+                ready, _, _ = select.select([self._fd], [], [], 0.5)
+                if not ready:
+                    continue
+                if not self._in_foreground():
+                    # A process that was sent to the background leaves the keys to its shell.
+                    self._done.wait(0.5)
+                    continue
+                typed = os.read(self._fd, 16)
+            except OSError:
+                typed = b""
+            if not typed or b"q" in typed.lower():
+                self.quit.set()
+                return
 
     def _watch_windows(self) -> None:
         import msvcrt

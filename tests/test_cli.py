@@ -133,7 +133,7 @@ def test_bad_paths_and_models(folder, tmp_path, bundle):
     one_line(ser_stream("demo", "--duration", "0"), 1, "--duration")
     one_line(ser_stream("demo", "--record", tmp_path / "no" / "x.csv"), 1, "cannot write")
     one_line(ser_stream("demo", "--record-audio", tmp_path / "x.mp3"), 1, "name a .wav or a .flac")
-    one_line(ser_stream("demo", "--smoothing", "-2"), 1, "evidence_s")
+    one_line(ser_stream("demo", "--smoothing", "-2"), 1, "--smoothing")
     assert ser_stream("demo", "--nonsense").returncode == 2
     assert ser_stream("--rate", "0").returncode == 2
 

@@ -28,8 +28,9 @@ from gui.stream import Status, StreamState
 from gui.theme import DARK, LIGHT
 from gui.window import MainWindow
 from ser_stream.errors import AudioError, DeviceError
+from ser_stream.files import CONFIG
 from ser_stream.microphone import Device
-from ser_stream.profile import FOLDER, Profile, frontend_key, list_profiles
+from ser_stream.profile import Profile, frontend_key, list_profiles
 from ser_stream.types import Prediction, Snapshot, State
 
 RATE_HZ = 16000
@@ -51,7 +52,7 @@ def devices(monkeypatch) -> list[Device]:
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch) -> Settings:
-    monkeypatch.setenv(FOLDER, str(tmp_path / "config"))
+    monkeypatch.setenv(CONFIG, str(tmp_path / "config"))
     (tmp_path / "config").mkdir()
     return Settings()
 
@@ -280,6 +281,7 @@ def test_recording_is_begun_and_ended_while_it_runs(opened, speech, tmp_path):
     opened.until(lambda: opened.position_s >= 6.9)
     opened.until(lambda: "recording and sound to" in live.figures.text())
     live.record_button.click()
+    live.stream.recorder.close()
     files = sorted((tmp_path / "kept").iterdir())
     assert [f.suffix for f in files] == [".csv", ".wav"]
     rows = files[0].read_text().splitlines()
@@ -303,6 +305,7 @@ def test_updates_are_recorded_as_json_lines_too(opened, settings, speech, tmp_pa
     source.feed(speech[3 * RATE_HZ : 6 * RATE_HZ])
     opened.until(lambda: opened.position_s >= 5.9)
     live.record_button.click()
+    live.stream.recorder.close()
     (path,) = tmp_path.glob("*.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) > 5
@@ -509,7 +512,7 @@ def test_a_profile_of_another_front_end_is_told(opened, settings):
     bundle = opened.window.choices.bundle
     params = {**bundle.meta.frontend_params, "n_mels": 20}
     other = Profile("old", frontend_key("logmel", params), 10.0, -30.0, (0.0,), (1.0,))
-    other.save(Path(os.environ[FOLDER]) / "profiles" / "old.json")
+    other.save(Path(os.environ[CONFIG]) / "profiles" / "old.json")
     opened.window.choices.fill_profiles(choose="old")
     assert "another front end" in opened.window.errors.message.text()
     assert opened.window.choices.profile is None

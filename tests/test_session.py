@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from fed_source import FedSource
 
 from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
@@ -209,7 +211,29 @@ def test_stop_ends_an_endless_source(bundle, speech):
     assert session.heard.wait(10)
     session.stop()
     assert session.snapshot.finished
-    assert "ser-stream" not in {t.name for t in threading.enumerate()}
+    assert session.wait(0.0)
+
+
+def test_an_interrupted_wait_does_not_end_a_session(bundle, speech):
+    """On Python 3.11 and 3.12 a thread whose join was interrupted counts as ended."""
+    source = FedSource()
+    sink = Keep()
+    session = Session(source, Engine(bundle, OPEN), [sink])
+    session.start()
+    source.feed(speech[: 3 * RATE_HZ])
+    assert session.heard.wait(30)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            session.wait(30)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not session.wait(0.0)
+    threading.Timer(0.2, source.end).start()
+    session.stop(30)
+    assert session.snapshot.finished
+    assert sink.closed
 
 
 def test_latency_counts_what_is_held_back(bundle, speech):

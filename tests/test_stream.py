@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import soundfile
 from fed_source import FedSource
 
 from gui.history import COLUMN_S, STATES
 from gui.stream import STILL_S, LiveStream, StreamState
 from ser_stream.errors import DeviceError
+from ser_stream.recorder import Recording
 from ser_stream.types import State
 
 RATE_HZ = 16000
@@ -141,8 +144,26 @@ def test_the_next_stream_goes_on_in_the_same_history(bundle, speech, source):
 
 
 def test_recording_needs_sound(bundle, source, tmp_path):
-    from gui.recording import Recording
-
     stream = LiveStream(lambda: source, bundle)
     with pytest.raises(DeviceError, match="nothing to record yet"):
         stream.record(Recording(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed"])
+def test_a_recording_is_complete_however_the_stream_ends(bundle, speech, source, tmp_path, how):
+    stream = LiveStream(lambda: source, bundle)
+    stream.start()
+    source.feed(speech[:RATE_HZ])
+    until(lambda: heard(stream, 1.0))
+    stream.record(Recording(tmp_path / "a.jsonl", tmp_path / "a.wav"))
+    source.feed(speech[RATE_HZ : 5 * RATE_HZ])
+    until(lambda: heard(stream, 5.0))
+    if how == "failed":
+        source.fail(DeviceError("it was unplugged"))
+        until(lambda: stream.status.state is StreamState.FAILED)
+    else:
+        assert stream.stop()
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    np.testing.assert_array_equal(samples, speech[RATE_HZ : 5 * RATE_HZ])
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert rows[-1]["end_s"] == pytest.approx(4.0, abs=0.1)

@@ -14,7 +14,7 @@ import typer
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from ser_stream.cli import about, live, profiles, score
-from ser_stream.entry import run_command
+from ser_stream.entry import exit_on_end_signals, run_command
 
 app = typer.Typer(
     add_completion=False,
@@ -37,4 +37,5 @@ for command in (about.devices, about.info, about.doctor):
 
 def main() -> None:
     """Run the command."""
+    exit_on_end_signals()
     run_command(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ from ser_stream.cli.options import (
     HopOption,
     JsonlOption,
     ModelOption,
+    OverwriteOption,
     ProfileOption,
     RateOption,
     RecordAudioOption,
@@ -38,11 +40,15 @@ from ser_stream.cli.options import (
     SmoothingOption,
     VectorsOption,
 )
+from ser_stream.entry import EXIT_ERROR, drop_output, on_end_signals
 from ser_stream.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from ser_stream.recorder import Recorder, Recording
     from ser_stream.records import Timeline
     from ser_stream.session import Session, Sink
     from ser_stream.tui import MeterView
@@ -51,6 +57,10 @@ if TYPE_CHECKING:
 REFRESH_S = 0.1
 PLAIN_EVERY_S = 1.0
 STILL_S = 1.5
+# What a person may mean: 30 years of audio, and a minute that counts as one observation.
+MOST_DURATION_S, MOST_SMOOTHING_S = 1e9, 60.0
+# A worker that waits for a device that does not answer ends when the source is left.
+STOP_S, LEFT_S = 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class LiveOptions:
     jsonl: bool
     record: Path | None
     record_audio: Path | None
+    overwrite: bool
     profile: str | None
     asr: str | None
     vectors: Path | None
@@ -73,8 +84,14 @@ class LiveOptions:
     def __post_init__(self) -> None:
         if self.vectors is not None and self.asr is None:
             raise ConfigError("--vectors: name who recognises words with --asr")
-        if self.duration_s is not None and not self.duration_s > 0:
-            raise ConfigError(f"--duration must be positive, got {self.duration_s}")
+        if self.duration_s is not None and not 0.0 < self.duration_s <= MOST_DURATION_S:
+            raise ConfigError(
+                f"--duration must be above 0 and at most {MOST_DURATION_S:g}, got {self.duration_s}"
+            )
+        if self.smoothing_s is not None and not 0.0 <= self.smoothing_s <= MOST_SMOOTHING_S:
+            raise ConfigError(
+                f"--smoothing must be from 0 to {MOST_SMOOTHING_S:g}, got {self.smoothing_s}"
+            )
 
 
 def _version(show: bool) -> None:
@@ -95,6 +112,7 @@ def live(
     jsonl: JsonlOption = False,
     record: RecordOption = None,
     record_audio: RecordAudioOption = None,
+    overwrite: OverwriteOption = False,
     profile: ProfileOption = None,
     asr: AsrOption = None,
     vectors: VectorsOption = None,
@@ -115,6 +133,7 @@ def live(
         jsonl,
         record,
         record_audio,
+        overwrite,
         profile,
         asr,
         vectors,
@@ -122,9 +141,7 @@ def live(
     )
     from ser_stream.microphone import Microphone
 
-    # The device is opened before the model is read: its first block takes longest to come.
-    with Microphone(device, rate) as microphone:
-        _run(microphone, options)
+    _run(Microphone(device, rate), options)
 
 
 def demo(
@@ -137,6 +154,7 @@ def demo(
     jsonl: JsonlOption = False,
     record: RecordOption = None,
     record_audio: RecordAudioOption = None,
+    overwrite: OverwriteOption = False,
     profile: ProfileOption = None,
     asr: AsrOption = None,
     vectors: VectorsOption = None,
@@ -152,6 +170,7 @@ def demo(
         jsonl,
         record,
         record_audio,
+        overwrite,
         profile,
         asr,
         vectors,
@@ -176,24 +195,12 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
     """Run the meter; a ``patient`` recogniser is waited for."""
     from rich.console import Console
 
-    from ser_stream.recorder import AudioRecorder
+    from ser_stream.recorder import Recorder, Recording
     from ser_stream.records import RowSink, RowWriter, Timeline
     from ser_stream.session import Session
+    from ser_stream.tui import summary_lines
 
-    bundle = open_bundle(options.model)
-    known = open_profile(bundle, options.profile)
-    reader = make_reader(bundle, options.vectors, options.asr is not None)
-    engine = make_engine(
-        bundle, options.hop_s, options.smoothing_s, options.gate, known, reader, options.embedder
-    )
-    meta = engine.bundle.meta
-    timeline = Timeline(meta.sample_rate_hz)
-    sinks: list[Sink] = [timeline]
-    if options.record is not None:
-        writer = RowWriter.open(options.record)
-        sinks.append(RowSink(writer, meta.labels, meta.sample_rate_hz))
-    if options.jsonl:
-        sinks.append(RowSink(RowWriter(sys.stdout, True), meta.labels, meta.sample_rate_hz))
+    wanted = Recording(options.record, options.record_audio)
     console = Console(stderr=options.jsonl)
     if options.jsonl:
         view = _View.JSONL
@@ -201,38 +208,97 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         view = _View.METER
     else:
         view = _View.PLAIN
-    path = options.record_audio
-    taps = [] if path is None else [AudioRecorder(path, source.sample_rate_hz)]
-    words = None
-    if options.asr is not None:
-        from ser_stream.listener import open_listener
+    asked: list[int] = []
+    with contextlib.ExitStack() as after, source:
+        # The device is open before the model is read: its first block takes longest to come.
+        bundle = open_bundle(options.model)
+        known = open_profile(bundle, options.profile)
+        reader = make_reader(bundle, options.vectors, options.asr is not None)
+        engine = make_engine(
+            bundle, options.hop_s, options.smoothing_s, options.gate, known, reader,
+            options.embedder,
+        )  # fmt: skip
+        meta = engine.bundle.meta
+        words = None
+        if options.asr is not None:
+            from ser_stream.listener import open_listener
 
-        words = open_listener(options.asr, source.sample_rate_hz, patient)
-    session = Session(source, engine, sinks, options.duration_s, taps=taps, words=words)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    session.start()
+            words = open_listener(options.asr, source.sample_rate_hz, patient)
+        timeline = Timeline(meta.sample_rate_hz)
+        recorder = Recorder(meta.labels, meta.sample_rate_hz)
+        sinks: list[Sink] = [timeline, recorder]
+        if options.jsonl:
+            sinks.append(RowSink(RowWriter(sys.stdout, True), meta.labels, meta.sample_rate_hz))
+        session = Session(source, engine, sinks, options.duration_s, taps=[recorder], words=words)
+        notices = _RecordingNotices(recorder)
+        # Until the process ends: nothing may cut short the end of the files.
+        on_end_signals(asked.append)
+        notices.begin(wanted, source.sample_rate_hz, options.overwrite)
+        after.callback(recorder.close)
+        after.callback(session.wait, LEFT_S)
+        session.start()
+        try:
+            _watch(session, timeline, view, console, asked, notices)
+        except OSError:
+            if signal.SIGHUP not in asked:
+                raise
+        finally:
+            session.stop(STOP_S)
+    notices.tell()
     try:
-        _watch(session, timeline, view, console)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        session.stop()
-    from ser_stream.tui import summary_lines
-
-    for line in summary_lines(timeline, session.snapshot.position_s):
-        typer.echo(line, err=options.jsonl)
+        for line in summary_lines(timeline, session.snapshot.position_s):
+            typer.echo(line, err=options.jsonl)
+    except OSError:
+        # A terminal that was closed takes no more text.
+        if signal.SIGHUP not in asked:
+            raise
+        drop_output()
     if words is not None and words.error is not None:
         typer.echo(f"{words.error}; {SOUND_ALONE}", err=True)
     if session.error is not None:
         raise session.error
+    if notices.failed:
+        raise typer.Exit(EXIT_ERROR)
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class _RecordingNotices:
+    """Tells on stderr what becomes of a recording."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._noted: str | None = None
+        self.failed = False
+
+    def begin(self, wanted: Recording, sample_rate_hz: int, overwrite: bool) -> None:
+        """Begin it, and tell where a file has got another name."""
+        if not wanted.paths:
+            return
+        got = self._recorder.begin(wanted, sample_rate_hz, overwrite)
+        for path, own in zip(wanted.paths, got.paths, strict=True):
+            if not overwrite and own != path:
+                typer.echo(f"note: {path} exists, recording to {own}; see --overwrite", err=True)
+
+    def tell(self) -> None:
+        """Tell what is new."""
+        note, recording = self._recorder.note, self._recorder.recording
+        if note != self._noted and recording is not None:
+            self._noted = note
+            typer.echo(f"note: {recording.audio} is {note}", err=True)
+        error = self._recorder.take_error()
+        if error is not None:
+            self.failed = True
+            typer.echo(f"error: {error}; nothing more is recorded", err=True)
 
 
-def _watch(session: Session, timeline: Timeline, view: _View, console: Console) -> None:
+def _watch(
+    session: Session,
+    timeline: Timeline,
+    view: _View,
+    console: Console,
+    asked: Sequence[int],
+    notices: _RecordingNotices,
+) -> None:
+    """Show the session until it ends, a key or a signal asks for the end."""
     from ser_stream.tui import STRIP_S, Keys, Meter, MeterView, plain_line
 
     engine, source = session.engine, session.source
@@ -248,29 +314,42 @@ def _watch(session: Session, timeline: Timeline, view: _View, console: Console) 
         if snapshot.position_s != position_s:
             position_s, moved_s = snapshot.position_s, time.monotonic()
         still_s = time.monotonic() - moved_s
-        hint = "q quits" if still_s < STILL_S else f"no audio for {still_s:.0f} s, q quits"
+        hint = "q quits" if keys.watching else "Ctrl-C quits"
+        if still_s >= STILL_S:
+            hint = f"no audio for {still_s:.0f} s, {hint}"
         strip = timeline.last(STRIP_S, snapshot.position_s)
         return MeterView(title, engine.bundle.meta.labels, snapshot, strip, hint)
 
-    with Keys() as keys:
+    def ends(timeout_s: float) -> bool:
+        over = session.wait(timeout_s) or keys.quit.is_set() or bool(asked)
+        notices.tell()
+        return over
+
+    # JSON lines are for programs: a terminal, if there is one, belongs to something else.
+    with Keys(sys.stdin if view is not _View.JSONL else None) as keys:
         if view is _View.METER:
             from rich.live import Live
 
-            with Live(Meter(current()), console=console, auto_refresh=False) as screen:
+            with Live(
+                Meter(current()),
+                console=console,
+                auto_refresh=False,
+                redirect_stderr=sys.stderr.isatty(),
+            ) as screen:
                 size = console.size
-                while not (session.snapshot.finished or keys.quit.is_set()):
-                    time.sleep(REFRESH_S)
+                while not ends(REFRESH_S):
                     if console.size != size:
                         # Lines that the terminal has wrapped cannot be drawn over.
                         size = console.size
                         console.clear()
                     screen.update(Meter(current()), refresh=True)
             return
-        session.heard.wait()
+        while not (session.heard.wait(REFRESH_S) or asked):
+            pass
         if session.error is None:
             console.print(f"listening: {title}", highlight=False)
         shown_s = 0.0
-        while not (session.wait(REFRESH_S) or keys.quit.is_set()):
+        while not ends(REFRESH_S):
             snapshot = session.snapshot
             if view is _View.PLAIN and snapshot.position_s - shown_s >= PLAIN_EVERY_S:
                 shown_s = snapshot.position_s

@@ -40,6 +40,9 @@ RecordAudioOption = Annotated[
     Path | None,
     typer.Option("--record-audio", help="Write what is heard to a .wav or .flac file."),
 ]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files of --record... instead of numbering.")
+]
 ASR_OPTION = typer.Option(
     "--asr",
     help="Recognise words: pocketsphinx, or the folder of a streaming model for sherpa-onnx.",
