@@ -9,6 +9,7 @@ import numpy as np
 
 from ser_stream.bundle import ModelBundle
 from ser_stream.errors import AudioError, BundleError, ConfigError
+from ser_stream.extractor import Frames, full_frames
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import NormalizerState
 from ser_stream.profile import Profile, check_profiles
@@ -105,9 +106,11 @@ class Engine:
         self.word_source: WordSource | None = None
         self._reader = reader
         self._speaker = None
+        self._shares_frames = False
         if embedder is not None:
             check_embedder(bundle, embedder)
             self._speaker = SpeakerTracker(embedder)
+            self._shares_frames = embedder.extractor.computes_like(bundle.extractor)
         self.smoothing = meta.smoothing if config.smoothing is None else config.smoothing
         self._hop_length = bundle.extractor.hop_length
         self._frame_length = bundle.extractor.frame_length
@@ -184,9 +187,11 @@ class Engine:
             piece = samples[i : i + MAX_PIECE]
             if self._gate is not None:
                 self._gate.accept(piece)
-            self._front_end.accept(piece)
-            if self._speaker is not None:
-                self._untold.append(piece)
+            frames = self._front_end.accept(piece)
+            if self._shares_frames:
+                self._untold_frames.append(frames)
+            elif self._speaker is not None:
+                self._untold_samples.append(piece)
             predictions += self._predict_ready()
         self._position = block.end
         return predictions
@@ -230,9 +235,11 @@ class Engine:
         if self._gate is not None:
             self._gate.reset()
         self._smoother.reset()
-        # Samples from `_told` on, which the speaker's tracker has not heard yet.
-        self._untold: list[Float32] = []
+        # What the speaker's tracker has not taken yet: samples from `_told` on, or, if its front
+        # end is the model's own, the frames of those.
         self._told = 0
+        self._untold_samples: list[Float32] = []
+        self._untold_frames: list[Frames] = []
         if self._speaker is not None:
             self._speaker.restart()
 
@@ -270,10 +277,19 @@ class Engine:
         if self._gate is not None:
             speech = self._gate.flags(self._told, end)
             end = self._told + len(speech)
-        samples = np.concatenate([*self._untold, np.zeros(0, np.float32)])
-        n = end - self._told
-        self._speaker.accept(samples[:n], speech)
-        self._untold, self._told = [samples[n:]], end
+        if not self._shares_frames:
+            samples = np.concatenate(self._untold_samples)
+            n = end - self._told
+            self._speaker.accept(samples[:n], speech)
+            self._untold_samples, self._told = [samples[n:]], end
+            return
+        # Those that end later may be computed or not, as blocks are cut.
+        n = full_frames(end - self._told, self._frame_length, self._hop_length)
+        frames = Frames.join(self._untold_frames)
+        middle = np.arange(n) * self._hop_length + self._frame_length // 2
+        self._speaker.accept_frames(frames[:n], None if speech is None else speech[middle])
+        self._untold_frames = [frames[n:]]
+        self._told += n * self._hop_length
 
     def _speaks(self, span: Span) -> bool:
         share = span.speech

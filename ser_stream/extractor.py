@@ -9,7 +9,9 @@ meter call the same code on the same values.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +39,33 @@ class Frames:
     def __len__(self) -> int:
         return len(self.features)
 
+    def __getitem__(self, which: slice) -> Frames:
+        """Some of them, as views."""
+        return Frames(self.features[which], self.level_db[which], self.periodicity[which])
+
+    @classmethod
+    def join(cls, parts: Sequence[Frames]) -> Frames:
+        """One or more runs of frames, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([p.features for p in parts]),
+            np.concatenate([p.level_db for p in parts]),
+            np.concatenate([p.periodicity for p in parts]),
+        )
+
+    @classmethod
+    def none(cls, width: int) -> Frames:
+        """No frames, of ``width`` features."""
+        empty = np.zeros(0, dtype=np.float32)
+        return cls(empty.reshape(0, width), empty, empty)
+
 
 class Extractor(ABC):
     """Stateless features of frames; frame i starts at sample i * hop_length.
 
     Attributes:
+        config: its settings; two of one kind with equal settings compute the same.
         sample_rate_hz: rate of the samples.
         hop_length: step between frames, samples.
         frame_length: samples that one frame sees by itself.
@@ -52,6 +76,7 @@ class Extractor(ABC):
             where that is no constant.
     """
 
+    config: Any
     sample_rate_hz: int
     hop_length: int
     frame_length: int
@@ -59,6 +84,10 @@ class Extractor(ABC):
     look_back: int = 0
     look_ahead: int = 0
     gain: Float32 | None = None
+
+    def computes_like(self, other: Extractor) -> bool:
+        """Whether both give the same frames for the same samples."""
+        return type(self) is type(other) and self.config == other.config
 
     @property
     def shortest(self) -> int:
@@ -122,11 +151,7 @@ class FramewiseExtractor(Extractor):
         if len(frames) <= size:
             return self.analyse(frames)
         parts = [self.analyse(frames[i : i + size]) for i in range(0, len(frames), size)]
-        return Frames(
-            np.concatenate([p.features for p in parts]),
-            np.concatenate([p.level_db for p in parts]),
-            np.concatenate([p.periodicity for p in parts]),
-        )
+        return Frames.join(parts)
 
     @abstractmethod
     def analyse(self, frames: Float32) -> Frames:

@@ -51,14 +51,7 @@ class FrameStream:
             for i in range(0, len(samples), self.max_samples)
             for frames in self._accept(samples[i : i + self.max_samples])
         ]
-        if len(parts) == 1:
-            return parts[0]
-        empty = np.zeros(0, dtype=np.float32)
-        return Frames(
-            np.concatenate([empty.reshape(0, self.extractor.width), *(p.features for p in parts)]),
-            np.concatenate([empty, *(p.level_db for p in parts)]),
-            np.concatenate([empty, *(p.periodicity for p in parts)]),
-        )
+        return Frames.join(parts) if parts else Frames.none(self.extractor.width)
 
     def window(self, first: int, n: int) -> Float32:
         """Features of frames [first, first + n), a view (n, width) until the next `accept`.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,25 +38,35 @@ PARAMS = {
 }  # fmt: skip
 
 
-def write_embedder(path: Path, sign: float = 1.0) -> Path:
-    """An embedder whose embedding is the mean of the frames, in 12 values."""
+def write_embedder(
+    path: Path, sign: float = 1.0, params: dict[str, Any] = PARAMS, width: int = 12
+) -> Path:
+    """An embedder whose embedding is the mean of the frames' first 12 features."""
     onnx = pytest.importorskip("onnx")
     helper, types = onnx.helper, onnx.TensorProto
+
+    def constant(name: str, value: object) -> Any:
+        return onnx.numpy_helper.from_array(np.array(value), name)
+
     graph = helper.make_graph(
         [
             helper.make_node("ReduceMean", ["features", "axes"], ["mean"], keepdims=0),
-            helper.make_node("Mul", ["mean", "sign"], ["embedding"]),
+            helper.make_node("Slice", ["mean", "first", "last", "axes"], ["some"]),
+            helper.make_node("Mul", ["some", "sign"], ["embedding"]),
         ],
         "embedder",
-        [helper.make_tensor_value_info("features", types.FLOAT, [1, "frames", 12])],
+        [helper.make_tensor_value_info("features", types.FLOAT, [1, "frames", width])],
         [helper.make_tensor_value_info("embedding", types.FLOAT, [1, 12])],
         [
-            onnx.numpy_helper.from_array(np.array([1], np.int64), "axes"),
-            onnx.numpy_helper.from_array(np.array(sign, np.float32), "sign"),
+            constant("axes", np.array([1], np.int64)),
+            constant("first", np.array([0], np.int64)),
+            constant("last", np.array([12], np.int64)),
+            constant("sign", np.float32(sign)),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    meta = SpeakerMeta("mean", "mfcc", PARAMS, RATE_HZ, 12, 10, "none", (0.0,) * 12, (30.0,) * 12)
+    mean, std = (0.0,) * width, (30.0,) * width
+    meta = SpeakerMeta("mean", "mfcc", dict(params), RATE_HZ, 12, 10, "none", mean, std)
     helper.set_model_props(model, {METADATA_KEY: meta.to_json()})
     onnx.save(model, path)
     return path
@@ -149,6 +162,57 @@ def test_any_blocking_gives_the_same_predictions(told, embedder_path, speech, da
         engine = Engine(told, config, Loudness(), embedder=embedder)
         want = run(engine, x, [0, len(x)])
         same(run(engine, x, [0, *sorted(cuts), len(x)]), want)
+
+
+@pytest.fixture(scope="module")
+def alike(told, tmp_path_factory) -> tuple[ModelBundle, SpeakerEmbedder]:
+    """An embedder over the model's own front end, and the model as if trained with it."""
+    path = tmp_path_factory.mktemp("alike") / "mean.onnx"
+    params = told.meta.frontend_params
+    embedder = SpeakerEmbedder.load(write_embedder(path, 1.0, params, told.extractor.width))
+    model = copy.copy(told)
+    assert told.meta.speaker is not None
+    model.meta = replace(told.meta, speaker=replace(told.meta.speaker, digest=embedder.digest))
+    return model, embedder
+
+
+@pytest.mark.parametrize("gate", [None, False])
+def test_frames_of_the_same_front_end_are_computed_once(alike, speech, gate, monkeypatch):
+    model, embedder = alike
+    x = speech[: 8 * RATE_HZ]
+    config = EngineConfig(hop_s=0.4, gate=gate)
+    once = Engine(model, config, Loudness(), embedder=embedder)
+    counted = []
+    analyse = type(model.extractor).analyse
+    monkeypatch.setattr(
+        type(model.extractor),
+        "analyse",
+        lambda self, frames: counted.append(len(frames)) or analyse(self, frames),
+    )
+    got = run(once, x, [0, len(x)])
+    assert sum(counted) == model.extractor.base_count(len(x))
+    monkeypatch.setattr(type(model.extractor), "computes_like", lambda self, other: False)
+    twice = Engine(model, config, Loudness(), embedder=embedder)
+    # Frames of its own come to the tracker in pieces, so that its updates are a little later.
+    for mine, its in zip(got, run(twice, x, [0, len(x)]), strict=True):
+        assert (mine.start, mine.end, mine.speech) == (its.start, its.end, its.speech)
+        if mine.posterior is not None and its.posterior is not None:
+            np.testing.assert_allclose(mine.posterior, its.posterior, atol=0.01)
+    assert once._speaker is not None
+    assert twice._speaker is not None
+    assert once._speaker.embedding.any()
+    np.testing.assert_allclose(once._speaker.embedding, twice._speaker.embedding, atol=0.05)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_any_blocking_gives_the_same_with_frames_computed_once(alike, speech, data):
+    model, embedder = alike
+    x = speech[: 6 * RATE_HZ]
+    cuts = data.draw(st.lists(st.integers(1, len(x) - 1), max_size=10, unique=True))
+    engine = Engine(model, EngineConfig(hop_s=0.4), Loudness(), embedder=embedder)
+    want = run(engine, x, [0, len(x)])
+    same(run(engine, x, [0, *sorted(cuts), len(x)]), want)
 
 
 def test_the_speaker_is_held_over_a_gap_and_forgotten_by_a_reset(told, embedder_path, speech):
