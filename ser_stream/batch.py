@@ -211,8 +211,8 @@ def score_file(
         engine.word_source = origin = None
         if transcripts is not None:
             engine.word_source, origin = transcripts.find(path)
-    except Exception as error:  # see `_reason`
-        return FileScore(path, error=_reason(path, error))
+    except Exception as error:  # see `reason_of`
+        return FileScore(path, error=reason_of(path, error))
     labels = engine.bundle.meta.labels
     total = np.zeros(len(labels))
     windows = seen = 0
@@ -222,9 +222,9 @@ def score_file(
         # Only the file's own errors end up in its row, not those of whoever is told.
         try:
             step = next(steps, None)
-        except Exception as error:  # see `_reason`
+        except Exception as error:  # see `reason_of`
             return FileScore(
-                path, duration_s or None, error=_reason(path, error), transcript=origin
+                path, duration_s or None, error=reason_of(path, error), transcript=origin
             )
         if step is None:
             break
@@ -261,7 +261,7 @@ def _steps(path: Path, engine: Engine) -> Iterator[tuple[list[Prediction], float
     yield rest, read_s, source.duration_s
 
 
-def _reason(path: Path, error: Exception) -> str:
+def reason_of(path: Path, error: Exception) -> str:
     """Why a file could not be scored.
 
     Any error is that file's own: a damaged file may raise what nobody expects in a library, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -23,6 +24,9 @@ def run_command(app: Callable[[], object]) -> None:
     That is for errors of ours and for what the system refuses, such as space or permission; a bug
     keeps its traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks is no reason to stop, as it is none on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except SerStreamError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import threading
 from collections import Counter
@@ -65,10 +66,33 @@ def _rounded(value: Any) -> float | None:
     return None if value is None else round(float(value), 4)
 
 
+def _utf8(value: Any) -> Any:
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_jsonl(path: Path) -> bool:
+    """Whether a table is JSON lines, by its name, or CSV.
+
+    Raises:
+        SerStreamError: it is named as neither.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".jsonl", ".csv"):
+        raise SerStreamError(f"{path}: name a .jsonl or a .csv file")
+    return suffix == ".jsonl"
+
+
 class RowWriter:
-    """Write rows as CSV or JSON lines, each flushed at once, so that nothing written is lost."""
+    """Write rows as CSV or JSON lines, each flushed at once, so that nothing written is lost.
+
+    They are UTF-8, whatever encoding the locale gives to stdout.
+    """
 
     def __init__(self, stream: TextIO, jsonl: bool, close: bool = False) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
         self._stream = stream
         self._jsonl = jsonl
         self._close = close
@@ -81,17 +105,19 @@ class RowWriter:
         Raises:
             SerStreamError: another suffix, or the file cannot be written.
         """
-        suffix = path.suffix.lower()
-        if suffix not in (".jsonl", ".csv"):
-            raise SerStreamError(f"{path}: name a .jsonl or a .csv file")
+        jsonl = is_jsonl(path)
         try:
             stream = path.open("w", encoding="utf-8", newline="")
         except OSError as error:
             raise SerStreamError(f"{path}: cannot write ({error.strerror})") from error
-        return cls(stream, suffix == ".jsonl", close=True)
+        return cls(stream, jsonl, close=True)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row; the first one's keys become a CSV's header."""
+        r"""Write one row; the first one's keys become a CSV's header.
+
+        Bytes of a file's name that are not UTF-8 are written as ``\xe4``.
+        """
+        row = {key: _utf8(value) for key, value in row.items()}
         if self._jsonl:
             self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         else:

@@ -84,7 +84,9 @@ def test_a_folder_is_scored_and_its_bad_files_become_rows(folder):
         assert sum(float(row[label]) for label in LABELS) == pytest.approx(1.0, abs=1e-3)
         assert float(row["confidence"]) == max(float(row[label]) for label in LABELS)
     assert rows["silence.wav"]["state"] == "no speech"
-    assert len(result.stderr.splitlines()) == len(BAD)
+    *errors, counts = result.stderr.splitlines()
+    assert len(errors) == len(BAD)
+    assert counts == f"scored 3 files, {len(BAD)} failed"
 
 
 def test_json_lines_windows_and_output_files(folder, tmp_path, bundle):
