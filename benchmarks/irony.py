@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,13 @@ import torch
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
+from ser_stream.files import write_text
 from ser_stream.tables import table_rows
 from ser_stream.text import WordVectors
 from ser_stream.types import Float64
 from training.corpora import Utterance
 from training.corpora.manifest import read
-from training.crossval import Run, claim, jobs_of, load_features, run_jobs, select
+from training.crossval import Run, claimed, jobs_of, load_features, run_jobs, select
 from training.metrics import t_interval
 from training.recipe import load_book
 from training.report import markdown_table, percent, write_json
@@ -216,20 +218,22 @@ def main() -> None:
     data = columns(args.corpus / "manifest.csv")
     vectors = args.corpus / "vectors.txt"
     runs = {row: make_run(row, data[row.asked], vectors, args) for row in ROWS}
-    for run in runs.values():
-        claim(run)
-    # Once, before several processes want them: all rows hear the same clips.
-    load_features(runs[VOICE])
     results: dict[str, dict[int, dict[str, Any]]] = {row.key: {} for row in ROWS}
-    jobs = [job for run in runs.values() for job in jobs_of(run, (0,), range(args.folds))]
-    for job, result in run_jobs(jobs, args.jobs):
-        results[job.run.folder.name][job.fold] = result
-        print(
-            f"{job.run.folder.name} fold {job.fold}: "
-            f"UAR {result['test']['manifest']['uar']:.3f}, epoch {result['best_epoch']} of "
-            f"{result['epochs']}, loss {result['history'][-1]['loss']}, {result['seconds']:.0f} s",
-            flush=True,
-        )
+    with ExitStack() as held:
+        for run in runs.values():
+            held.enter_context(claimed(run))
+        # Once, before several processes want them: all rows hear the same clips.
+        load_features(runs[VOICE])
+        jobs = [job for run in runs.values() for job in jobs_of(run, (0,), range(args.folds))]
+        for job, result in run_jobs(jobs, args.jobs):
+            results[job.run.folder.name][job.fold] = result
+            print(
+                f"{job.run.folder.name} fold {job.fold}: "
+                f"UAR {result['test']['manifest']['uar']:.3f}, epoch {result['best_epoch']} of "
+                f"{result['epochs']}, loss {result['history'][-1]['loss']}, "
+                f"{result['seconds']:.0f} s",
+                flush=True,
+            )
 
     confusion = {
         key: [np.array(found[fold]["test"]["manifest"]["confusion"]) for fold in range(args.folds)]
@@ -256,7 +260,7 @@ def main() -> None:
     )
     earlier = args.document.read_text(encoding="utf-8") if args.document.exists() else ""
     reading = earlier.partition(READING)[2]
-    args.document.write_text("\n".join([text, READING, reading.lstrip("\n")]), encoding="utf-8")
+    write_text(args.document, "\n".join([text, READING, reading.lstrip("\n")]))
     write_json(
         args.document.with_suffix(".json"),
         {

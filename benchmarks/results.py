@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 # One thread per process: folds are trained side by side, and costs are quoted for one thread.
@@ -26,6 +27,7 @@ import torch
 
 from export.to_onnx import export
 from ser_stream.bundle import ModelBundle
+from ser_stream.files import write_text
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.crossval import load_features, read_utterances, run_jobs
 from training.models.cost import count_parameters, multiply_adds
@@ -127,30 +129,27 @@ def main() -> None:
 
     plan = load_plan(args.plan)
     cache = args.cache or args.output / "cache"
-    planned = plan_jobs(
-        plan,
-        read_utterances([args.corpus]),
-        args.output,
-        cache,
-        args.precision,
-        not args.table_only,
-    )
     corpus = args.corpus.partition("=")[0]
-    if not args.table_only:
-        jobs = [job for _, _, some in planned.values() for job in some]
-        # Each set of features once, before several processes want it.
-        for _, run, some in planned.values():
-            if any(job.result is None for job in some):
-                load_features(run)
-        began = time.monotonic()
-        for n, (job, result) in enumerate(run_jobs(jobs, args.jobs), 1):
-            one = result["test"][corpus]
-            print(
-                f"{n}/{len(jobs)} {time.monotonic() - began:6.0f} s  {job.run.folder.name} "
-                f"{job.folder.name}: WA {one['wa']:.3f} UAR {one['uar']:.3f} "
-                f"({result['seconds']:.0f} s, epoch {result['best_epoch']} of {result['epochs']})",
-                flush=True,
-            )
+    utterances = read_utterances([args.corpus])
+    with ExitStack() as held:
+        claims = None if args.table_only else held
+        planned = plan_jobs(plan, utterances, args.output, cache, args.precision, claims)
+        if not args.table_only:
+            jobs = [job for _, _, some in planned.values() for job in some]
+            # Each set of features once, before several processes want it.
+            for _, run, some in planned.values():
+                if any(job.result is None for job in some):
+                    load_features(run)
+            began = time.monotonic()
+            for n, (job, result) in enumerate(run_jobs(jobs, args.jobs), 1):
+                one = result["test"][corpus]
+                print(
+                    f"{n}/{len(jobs)} {time.monotonic() - began:6.0f} s  {job.run.folder.name} "
+                    f"{job.folder.name}: WA {one['wa']:.3f} UAR {one['uar']:.3f} "
+                    f"({result['seconds']:.0f} s, epoch {result['best_epoch']} of "
+                    f"{result['epochs']})",
+                    flush=True,
+                )
 
     done = finished(planned, corpus)
     lines = []
@@ -198,7 +197,7 @@ def main() -> None:
             "",
         ]
     )
-    args.document.write_text(text, encoding="utf-8")
+    write_text(args.document, text)
     write_json(
         args.document.with_suffix(".json"),
         {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_stream.errors import SerStreamError
+from ser_stream.files import os_reason, replacing
 
 OPSET = 18
 
@@ -30,14 +30,11 @@ def published(path: Path) -> Iterator[Path]:
     Raises:
         ExportError: it cannot be written.
     """
-    part = path.with_name(path.name + ".part.onnx")
     try:
-        yield part
-        os.replace(part, path)
+        with replacing(path) as part:
+            yield part
     except OSError as error:
-        raise ExportError(f"{path}: cannot write ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise ExportError(f"{path}: cannot write ({os_reason(error)})") from error
 
 
 class Metadata(Protocol):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ser_stream.errors import SerStreamError
+from ser_stream.files import os_reason, write_text
 
 COLUMNS = ("path", "emotion", "speaker", "start_s", "end_s")
 # What the reader takes for a column's name.
@@ -97,7 +96,10 @@ def keep(manifest: Path, clip: Clip) -> int:
             f"{manifest}: no column {', '.join(missing)}; its columns: {', '.join(rows.columns)}"
         )
     count = rows.put(cells)
-    _replace(file, rows.text)
+    try:
+        write_text(file, rows.text)
+    except OSError as error:
+        raise ManifestError(f"{file}: cannot write ({os_reason(error)})") from error
     return count
 
 
@@ -187,23 +189,4 @@ def _read(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise ManifestError(f"{file}: not UTF-8; save it as UTF-8") from error
     except OSError as error:
-        raise ManifestError(f"{file}: cannot read ({error.strerror})") from error
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a new file beside the old one and put it in its place, which is one step."""
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as out:
-            out.write(text.encode())
-            out.flush()
-            os.fsync(out.fileno())
-        # Temporary files are for their owner alone; a manifest is as open as it was.
-        temporary.chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
-        temporary.replace(file)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise ManifestError(f"{file}: cannot write ({error.strerror})") from error
+        raise ManifestError(f"{file}: cannot read ({os_reason(error)})") from error

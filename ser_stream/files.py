@@ -9,6 +9,7 @@ import io
 import itertools
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,25 +42,53 @@ def replacing(path: str | Path, *, private: bool = False) -> Iterator[Path]:
         OSError: the temporary file cannot be made, written or renamed.
     """
     path = Path(os.path.realpath(path))
-    mode = 0o600 if private else 0o666
+    mode, kept = 0o600 if private else 0o666, False
     with contextlib.suppress(FileNotFoundError):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             yield path
             return
-        mode = stat.S_IMODE(status.st_mode)
+        mode, kept = stat.S_IMODE(status.st_mode), True
         if not os.access(path, os.W_OK):
             raise PermissionError(13, "Permission denied", str(path))
     part = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{PART}{path.suffix}")
     try:
         # Made here, so that the permissions are right before anything is in it.
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        if kept:
+            part.chmod(mode)  # whatever the umask
         yield part
         _sync(part)
         part.replace(path)
         _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; with what is put there it becomes ``path``.
+
+    Whoever finds ``path``, also after a crash or a power failure, finds all of its files, whole. If
+    another process has made it meanwhile, that one stays. If the body raises, nothing is left.
+
+    Raises:
+        OSError: the temporary folder cannot be made, written or renamed.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}{PART}")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        for content in (*part.rglob("*"), part):
+            _sync(content)
+        try:
+            part.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_bytes(path: str | Path, data: bytes, *, private: bool = False) -> None:

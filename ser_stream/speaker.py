@@ -13,7 +13,6 @@ Any network with this contract will do; ``ser-export`` writes those of ``ser-tra
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.extractor import Extractor, Frames
+from ser_stream.files import sha256
 from ser_stream.framing import FrameStream
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import NormalizerConfig, voiced_frames
@@ -243,7 +243,7 @@ class SpeakerEmbedder:
         if not path.is_file():
             raise BundleError(f"{path}: no such speaker embedder")
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = sha256(path)
             session = open_session(path, threads)
         except Exception as error:  # ONNX Runtime raises bare C++ exceptions of many types
             raise BundleError(

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import struct
-import tempfile
 import unicodedata
 import zlib
 from array import array
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
+from ser_stream.files import os_reason, replacing
 from ser_stream.types import Float32, Word
 
 UNKNOWN = "<unk>"
@@ -366,22 +366,13 @@ def _fingerprint(path: Path) -> str:
 
 
 def _make(path: Path, cache: Path, on_progress: Callable[[float], None]) -> None:
-    """Write the cache of ``path`` as a new file and put it in its place, which is one step."""
-    temporary: Path | None = None
+    """Write the cache of ``path`` in one step."""
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as out:
+        with replacing(cache) as part, part.open("wb") as out:
             _write(_TextFile(path, on_progress), out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(cache)
     except OSError as error:
-        raise WordVectorsError(f"{cache}: cannot write ({error.strerror})") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        raise WordVectorsError(f"{cache}: cannot write ({os_reason(error)})") from error
 
 
 def _write(text: _TextFile, out: BinaryIO) -> None:

@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 from ser_stream.errors import ConfigError  # noqa: E402
 from training.checkpoint import Checkpoint  # noqa: E402
 from training.cli import app  # noqa: E402
-from training.crossval import RESULT, claim, jobs_of, read_utterances, run_jobs  # noqa: E402
+from training.crossval import RESULT, claimed, jobs_of, read_utterances, run_jobs  # noqa: E402
 from training.recipe import load_book  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
@@ -578,9 +578,9 @@ def test_jobs_yield_finished_results_first(finished, toy):
         finished.parent / "cache",
         finished,
     )
-    claim(run)
-    jobs = jobs_of(run, [0], [2, 0])
-    assert [job.fold for job, _ in run_jobs(jobs)] == [2, 0]
+    with claimed(run):
+        jobs = jobs_of(run, [0], [2, 0])
+        assert [job.fold for job, _ in run_jobs(jobs)] == [2, 0]
 
 
 @pytest.mark.parametrize(

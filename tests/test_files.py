@@ -10,7 +10,14 @@ import pytest
 
 from ser_stream import files
 from ser_stream.errors import ConfigError
-from ser_stream.files import cache_folder, config_folder, replacing, sha256, write_text
+from ser_stream.files import (
+    cache_folder,
+    config_folder,
+    making_folder,
+    replacing,
+    sha256,
+    write_text,
+)
 
 
 def test_what_is_written_becomes_the_file(tmp_path: Path) -> None:
@@ -57,6 +64,27 @@ def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_of_two_folders_that_are_made_at_once_the_first_stays(tmp_path: Path) -> None:
+    with making_folder(tmp_path / "a") as late:
+        (late / "x").write_text("late")
+        assert not (tmp_path / "a").exists()
+        with making_folder(tmp_path / "a") as early:
+            (early / "x").write_text("early")
+    assert (tmp_path / "a" / "x").read_text() == "early"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_whose_making_fails_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> None:
+        with making_folder(tmp_path / "a") as part:
+            (part / "x").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
@@ -84,11 +112,11 @@ def test_permissions(tmp_path: Path) -> None:
         write_text(tmp_path / "open", "")
         write_text(tmp_path / "private", "", private=True)
         (tmp_path / "own").write_text("")
-        (tmp_path / "own").chmod(0o640)
+        (tmp_path / "own").chmod(0o660)
         write_text(tmp_path / "own", "new", private=True)
     finally:
         os.umask(before)
-    assert (mode("open"), mode("private"), mode("own")) == (0o644, 0o600, 0o640)
+    assert (mode("open"), mode("private"), mode("own")) == (0o644, 0o600, 0o660)
 
 
 def test_a_link_is_followed_and_a_device_written_directly(tmp_path: Path) -> None:

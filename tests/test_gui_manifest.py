@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gui import manifest as module
 from gui.manifest import Clip, ManifestError, keep
 from training.corpora import Utterance, read_corpus
 
@@ -149,7 +148,7 @@ def test_a_crash_while_writing_loses_nothing(folder, monkeypatch):
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ManifestError, match=r"cannot write \(No space left"):
         keep(file, Clip(folder / "talks" / "a.wav", "happy", "ann"))
     assert file.read_bytes() == before

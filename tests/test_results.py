@@ -157,7 +157,7 @@ def test_the_program_writes_the_table_and_goes_on(tmp_path):
     assert np.shape(values["head_fusion/layers-1"]["uar"]) == (1, 2)
     planned = plan_jobs(
         load_plan(plan), read_utterances([f"crema-d={toy}"]), tmp_path / "runs",
-        tmp_path / "runs" / "cache", "bf16",
+        tmp_path / "runs" / "cache", "bf16", None,
     )  # fmt: skip
     # One fold is lost: its row counts the other, and no seed is mixed with fewer folds.
     lost = next(iter(planned.values()))[2][0]

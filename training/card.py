@@ -6,7 +6,6 @@ speech gate and smoothing, by speakers that it was not trained on and on corpora
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine, EngineConfig
+from ser_stream.files import sha256
 from ser_stream.normalizer import NormalizerState
 from ser_stream.onnx_session import models_folder
 from ser_stream.smoothing import Smoother, SmoothingConfig
@@ -306,14 +306,10 @@ def measured(bundle: ModelBundle) -> dict[str, Any]:
     As plain values for JSON.
     """
     return {
-        "model": _file_digest(bundle.path),
-        "detector": _file_digest(models_folder() / SileroDetector.FILE),
+        "model": sha256(bundle.path),
+        "detector": sha256(models_folder() / SileroDetector.FILE),
         "gate": asdict(bundle.meta.gate),
     }
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def reliability(heard: Heard) -> list[dict[str, float]]:

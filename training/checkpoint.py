@@ -11,6 +11,7 @@ from torch import nn
 
 from ser_stream.bundle import SpeakerInput, TrainingData, WordInput
 from ser_stream.errors import SerStreamError
+from ser_stream.files import replacing
 from ser_stream.types import Float32
 from training.models import make_model
 from training.recipe import Recipe, parse_recipe
@@ -55,9 +56,9 @@ class Checkpoint:
     speaker: SpeakerInput | None = None
 
     def save(self, path: Path) -> None:
-        """Write to ``path``, replacing it in one step."""
-        part = path.with_suffix(".part")
-        torch.save(
+        """Write to ``path`` in one step."""
+        write_table(
+            path,
             {
                 "schema": SCHEMA,
                 "recipe": self.recipe.as_dict(),
@@ -75,9 +76,7 @@ class Checkpoint:
                     name: torch.from_numpy(value) for name, value in self.examples.extra.items()
                 },
             },
-            part,
         )
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -109,6 +108,12 @@ class Checkpoint:
             WordInput(**words) if (words := table.get("words")) is not None else None,
             SpeakerInput(**told) if (told := table.get("speaker")) is not None else None,
         )
+
+
+def write_table(file: Path, table: dict[str, Any]) -> None:
+    """Write the values that a checkpoint of any kind holds, in one step."""
+    with replacing(file) as part:
+        torch.save(table, part)
 
 
 def read_table(file: Path) -> dict[str, Any]:

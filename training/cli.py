@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ser_stream.bundle import ModelBundle
 from ser_stream.entry import EXIT_ERROR, run_command
 from ser_stream.errors import ConfigError
-from ser_stream.files import cache_folder
+from ser_stream.files import cache_folder, write_text
 from training.corpora import CORPORA, Utterance
 from training.crossval import (
     Job,
     Run,
-    claim,
+    claimed,
     jobs_of,
     load_features,
     read_utterances,
@@ -39,6 +39,7 @@ from training.folds import FOLDS, split_by_speaker
 from training.launch import finish, launch, wait_for_all
 from training.metrics import Summary, summarize
 from training.noises import split_noises
+from training.occupancy import occupied
 from training.recipe import (
     RecipeBook,
     Row,
@@ -305,7 +306,7 @@ def reproduce(
         f"and half its 95 % interval.\n\n{markdown_table(header, lines)}\n{''.join(notes)}"
     )
     output.mkdir(parents=True, exist_ok=True)
-    (output / "reproduction.md").write_text(text, encoding="utf-8")
+    write_text(output / "reproduction.md", text)
     typer.echo(text)
     _tell_failures(failed, 0)
 
@@ -386,10 +387,18 @@ def _cross_validate(
     here = launch(runs[0].device, runs[0].precision)
     if here.world_size > 1 and workers > 1:
         raise ConfigError("--jobs is for one process; torchrun has its own")
-    follower = here.rank > 0
+    with ExitStack() as held:
+        # Of torchrun's processes the first holds the folders for all.
+        if here.rank == 0:
+            for one in runs:
+                held.enter_context(claimed(one))
+        return _train_and_report(runs, jobs, workers, failed, follower=here.rank > 0)
+
+
+def _train_and_report(
+    runs: list[Run], jobs: list[Job], workers: int, failed: list[str], follower: bool
+) -> dict[Path, dict[str, Summary]]:
     if not follower:
-        for one in runs:
-            claim(one)
         for line in dict.fromkeys(filter(None, map(_without_words, runs))):
             typer.echo(line, err=True)
     with _bars(hidden=follower) as bars:
@@ -532,24 +541,25 @@ def card_command(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two models are called {', '.join(twice)}: copy one to another name")
     cards = {}
-    for path in models or [None]:
-        bundle = ModelBundle.load(path)
-        several = models is not None and len(models) > 1
-        name = bundle.path.stem if several else bundle.meta.name
-        folder = output / name if several else output
-        card = _kept_card(folder / "card.json") if several else {}
-        if card.get("measured") == measured(bundle) and bool(card["robustness"]) >= robustness:
-            typer.echo(f"{name}: {folder / 'README.md'} is of this file already")
-        else:
-            with Console(stderr=True).status("") as status:
-                card = make_card(
-                    bundle, data, lambda step, s=status: s.update(step), robustness=robustness
-                )
-            write_card(folder, card)
-            typer.echo(f"{name}: {folder / 'README.md'}")
-        cards[name] = card
-    if len(cards) > 1:
-        write_comparison(output / "README.md", cards)
+    with occupied(output):
+        for path in models or [None]:
+            bundle = ModelBundle.load(path)
+            several = models is not None and len(models) > 1
+            name = bundle.path.stem if several else bundle.meta.name
+            folder = output / name if several else output
+            card = _kept_card(folder / "card.json") if several else {}
+            if card.get("measured") == measured(bundle) and bool(card["robustness"]) >= robustness:
+                typer.echo(f"{name}: {folder / 'README.md'} is of this file already")
+            else:
+                with Console(stderr=True).status("") as status:
+                    card = make_card(
+                        bundle, data, lambda step, s=status: s.update(step), robustness=robustness
+                    )
+                write_card(folder, card)
+                typer.echo(f"{name}: {folder / 'README.md'}")
+            cards[name] = card
+        if len(cards) > 1:
+            write_comparison(output / "README.md", cards)
 
 
 @app.command("speakers")

@@ -11,10 +11,10 @@ import hashlib
 import json
 import math
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,20 @@ import torch
 
 from ser_stream.bundle import SpeakerInput, WordInput
 from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.files import replacing
 from ser_stream.speaker import SpeakerEmbedder
 from ser_stream.text import WordVectors, tokenize
 from ser_stream.transcripts import Transcript, read_transcripts_csv
 from ser_stream.types import Float32
 from training.calibration import Calibration, mean_posterior
-from training.checkpoint import CHECKPOINT, Checkpoint
+from training.checkpoint import CHECKPOINT, Checkpoint, write_table
 from training.corpora import CREDITS, Utterance, read_corpus
 from training.dataset import FeatureStore, build_features, load_audio
 from training.fit import Epoch, Trained, fit, predict
 from training.folds import Split, make_splits
 from training.launch import Launch, launch
 from training.metrics import score
+from training.occupancy import end_with_parent, occupied
 from training.recipe import Protocol, Recipe, parse_recipe
 from training.report import read_json, write_json
 from training.windows import Inputs, Presenter
@@ -240,25 +242,23 @@ def results_of(run: Run) -> list[dict[str, Any]]:
     return sorted(found, key=lambda r: (r["seed"], r["fold"]))
 
 
-def claim(run: Run) -> None:
-    """Make the run's folder, or check that it is this run's.
+@contextmanager
+def claimed(run: Run) -> Iterator[None]:
+    """Hold the run's folder for this process: one that is made, or that is this run's already.
 
     Raises:
-        ConfigError: it holds another run, or cannot be written.
+        ConfigError: it holds another run, another process is there, or it cannot be written.
     """
-    path = run.folder / RUN
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
+    with occupied(run.folder):
+        path = run.folder / RUN
         described = run.describe()
-        if path.exists():
-            if not _same_run(read_json(path), described):
-                raise ConfigError(
-                    f"{run.folder} holds a run with other settings or data; name another --output"
-                )
-        else:
+        if not path.exists():
             write_json(path, described)
-    except OSError as error:
-        raise ConfigError(f"{run.folder}: cannot write ({error.strerror})") from error
+        elif not _same_run(read_json(path), described):
+            raise ConfigError(
+                f"{run.folder} holds a run with other settings or data; name another --output"
+            )
+        yield
 
 
 def run_jobs(
@@ -293,7 +293,7 @@ def run_jobs(
             )
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _one_thread) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
         futures = {pool.submit(train_fold, job): job for job in todo}
         try:
             for future in as_completed(futures):
@@ -312,8 +312,9 @@ def _result_of(call: Callable[[], dict[str, Any]], keep_going: bool) -> dict[str
         return {"error": str(error)}
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     torch.set_num_threads(1)
+    end_with_parent()
 
 
 def load_features(
@@ -387,9 +388,8 @@ def speaker_embeddings(
         progress(done, len(run.utterances))
         found.append(embedder.embed_recording(load_audio(u.path, rate, u.start_s, u.end_s)))
     run.cache.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.npy")
-    np.save(part, np.stack(found))
-    part.replace(path)
+    with replacing(path) as part:
+        np.save(part, np.stack(found))
     return found
 
 
@@ -458,9 +458,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
 
     def told(epoch: Epoch, state: Callable[[], dict[str, Any]]) -> None:
         if curve is not None:
-            part = last.with_suffix(".part")
-            torch.save(state(), part)
-            part.replace(last)
+            write_table(last, state())
             curve.add(epoch)
             on_epoch(epoch)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,10 +20,12 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
+from filelock import FileLock
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ser_stream.extractor import Extractor, Frames
+from ser_stream.files import PART, making_folder
 from ser_stream.frontend import make_extractor
 from ser_stream.types import Float32
 from training.augment import Condition, apply_condition, draw_condition
@@ -157,8 +158,15 @@ def _corpus_features(
     name = "-".join([first.corpus, *([part] if part else []), recipe.frontend, digest])
     folder = cache / name
     if not folder.is_dir():
-        _compute(folder, utterances, recipe, noises, progress)
-        (folder / "key.json").write_text(text + "\n", encoding="utf-8")
+        cache.mkdir(parents=True, exist_ok=True)
+        # Of several processes that need the same features one computes them, the others wait.
+        with FileLock(cache / f".{name}.lock"):
+            if not folder.is_dir():
+                for left in cache.glob(f".{name}.*{PART}"):  # by a killed process
+                    shutil.rmtree(left)
+                with making_folder(folder) as part:
+                    (part / "key.json").write_text(text + "\n", encoding="utf-8")
+                    _compute(part, utterances, recipe, noises, progress)
     return _load(folder, 1 + recipe.augment.variants)
 
 
@@ -176,35 +184,24 @@ def _compute(
     jobs = [
         (u, [conditions[u.speaker, v] for v in range(recipe.augment.variants)]) for u in utterances
     ]
-    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
-    # What a killed process with this number left behind.
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-    try:
-        lengths: list[int] = []
-        with (
-            context.Pool(initializer=_start_worker, initargs=(recipe, noise_audio)) as pool,
-            (part / "features").open("wb") as features,
-            (part / "level_db").open("wb") as level,
-            (part / "periodicity").open("wb") as periodicity,
-        ):
-            for i, result in enumerate(pool.imap(_extract, jobs, chunksize=8)):
-                for frames in result:
-                    lengths.append(len(frames))
-                    frames.features.tofile(features)
-                    frames.level_db.tofile(level)
-                    frames.periodicity.tofile(periodicity)
-                progress(i + 1, len(jobs))
-        np.save(part / "lengths.npy", np.array(lengths))
-        (part / "width").write_text(str(extractor.width), encoding="utf-8")
-        if folder.is_dir():  # another run was faster
-            shutil.rmtree(part)
-        else:
-            part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    lengths: list[int] = []
+    with (
+        context.Pool(initializer=_start_worker, initargs=(recipe, noise_audio)) as pool,
+        (folder / "features").open("wb") as features,
+        (folder / "level_db").open("wb") as level,
+        (folder / "periodicity").open("wb") as periodicity,
+    ):
+        for i, result in enumerate(pool.imap(_extract, jobs, chunksize=8)):
+            for frames in result:
+                lengths.append(len(frames))
+                frames.features.tofile(features)
+                frames.level_db.tofile(level)
+                frames.periodicity.tofile(periodicity)
+            progress(i + 1, len(jobs))
+    np.save(folder / "lengths.npy", np.array(lengths))
+    (folder / "width").write_text(str(extractor.width), encoding="utf-8")
 
 
 def _stamp(path: Path) -> tuple[int, int]:

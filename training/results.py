@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
 from training.corpora import Utterance
-from training.crossval import Job, Run, claim, jobs_of, select
+from training.crossval import Job, Run, claimed, jobs_of, select
 from training.metrics import Summary, summarize, t_interval
 from training.recipe import find_recipe
 from training.report import markdown_table, percent
@@ -98,9 +99,9 @@ def plan_jobs(
     output: Path,
     cache: Path,
     precision: str,
-    train: bool = True,
+    held: ExitStack | None,
 ) -> dict[str, tuple[PlanRow, Run, list[Job]]]:
-    """Runs and folds of every row, by key; their folders are claimed if there is to ``train``."""
+    """Runs and folds of every row, by key; their folders are claimed until ``held`` is closed."""
     planned = {}
     for row in plan.rows:
         book, variant = find_recipe(row.recipe)
@@ -116,8 +117,8 @@ def plan_jobs(
             "auto",
             precision,
         )
-        if train:
-            claim(run)
+        if held is not None:
+            held.enter_context(claimed(run))
         folds = list(range(row.folds)) if row.folds else None
         planned[row.key] = (row, run, jobs_of(run, range(row.seeds), folds))
     return planned

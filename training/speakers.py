@@ -26,13 +26,14 @@ from ser_stream.features import LogMelExtractor, repeat_to
 from ser_stream.frontend import check_front_end, make_extractor
 from ser_stream.speaker import Presentation, Voicing, centred
 from ser_stream.types import Float32
-from training.checkpoint import CheckpointError, read_table
+from training.checkpoint import CheckpointError, read_table, write_table
 from training.corpora import CREDITS, Utterance
 from training.dataset import FeatureStore, build_features
 from training.errors import TrainingError
 from training.folds import split_by_speaker
 from training.launch import Launch
 from training.models.xvector import RECEPTIVE_FIELD, XVector, XVectorConfig
+from training.occupancy import occupied
 from training.recipe import AugmentConfig, Recipe
 
 T = TypeVar("T")
@@ -575,10 +576,10 @@ class SpeakerCheckpoint:
     examples: tuple[Float32, ...]
 
     def save(self, path: Path) -> None:
-        """Write to ``path``, replacing it in one step."""
+        """Write to ``path`` in one step."""
         net, presentation = self.trained.net, self.trained.presentation
-        part = path.with_suffix(".part")
-        torch.save(
+        write_table(
+            path,
             {
                 "schema": SCHEMA,
                 "speaker_recipe": asdict(self.recipe),
@@ -590,9 +591,7 @@ class SpeakerCheckpoint:
                 "metrics": self.metrics,
                 "examples": [torch.from_numpy(x) for x in self.examples],
             },
-            part,
         )
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> SpeakerCheckpoint:
@@ -668,16 +667,21 @@ def run_speakers(
             where the test speakers are held out, who are heard at the end alone.
 
     Raises:
-        ConfigError: nothing to train on, or the folder cannot be written.
+        ConfigError: nothing to train on, or the folder is in use or cannot be written.
         TrainingError: see `train_speakers`.
     """
     if run.launch.world_size > 1:
         raise ConfigError("ser-train speakers is for one process; start it without torchrun")
+    with occupied(run.folder):
+        return _train_and_save(run, on_features, on_epoch)
+
+
+def _train_and_save(
+    run: SpeakerRun,
+    on_features: Callable[[int, int], None],
+    on_epoch: Callable[[SpeakerEpoch, float], None],
+) -> SpeakerCheckpoint:
     recipe, utterances = run.recipe, list(run.utterances)
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{run.folder}: cannot write ({error.strerror})") from error
     train, held = divide(utterances, final=run.final)
     store, copies = load_speaker_features(utterances, recipe, run.noises, run.cache, on_features)
     index = {id(u): i for i, u in enumerate(utterances)}
