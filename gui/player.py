@@ -16,6 +16,7 @@ from gui.jobs import Job, JobControl
 from ser_stream.errors import AudioError, ConfigError, DeviceError
 from ser_stream.microphone import portaudio
 from ser_stream.resample import StreamingResampler
+from ser_stream.sources import for_libsndfile
 from ser_stream.types import AudioBlock, Float32
 
 BLOCK_S = 0.02
@@ -65,7 +66,7 @@ class FileSound:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self.sample_rate_hz: int = soundfile.info(str(path)).samplerate
+            self.sample_rate_hz: int = soundfile.info(for_libsndfile(path)).samplerate
         except (OSError, soundfile.LibsndfileError) as error:
             raise AudioError(f"{path}: cannot be read ({error})") from error
 
@@ -74,7 +75,7 @@ class FileSound:
         start = max(0, round(start_s * rate))
         left = None if end_s is None else max(0, round(end_s * rate) - start)
         try:
-            with soundfile.SoundFile(str(self._path)) as file:
+            with soundfile.SoundFile(for_libsndfile(self._path)) as file:
                 file.seek(min(start, file.frames))
                 while left is None or left > 0:
                     n = step if left is None else min(step, left)

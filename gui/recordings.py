@@ -38,9 +38,10 @@ from gui.theme import DARK, Theme, class_colours
 from gui.waveform import ZOOM, RecordingPlot, clock_text
 from ser_stream.batch import FileScore
 from ser_stream.bundle import ModelBundle
-from ser_stream.errors import AudioError
+from ser_stream.errors import AudioError, SerStreamError
+from ser_stream.files import os_reason, replacing
 from ser_stream.profile import Profile
-from ser_stream.records import RowWriter, perhaps
+from ser_stream.records import RowWriter, is_jsonl, perhaps
 from ser_stream.types import State
 
 HINT = "Open a recording, or drop files or folders here"
@@ -621,12 +622,14 @@ def write_scores(path: Path, scores: Sequence[FileScore], labels: Sequence[str])
     Raises:
         SerStreamError: no name of a table, or the file cannot be written.
     """
-    writer = RowWriter.open(path)
+    jsonl = is_jsonl(path)
     try:
-        for score in scores:
-            writer.write(score.row(labels))
-    finally:
-        writer.close()
+        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+            writer = RowWriter(stream, jsonl)
+            for score in scores:
+                writer.write(score.row(labels))
+    except OSError as error:
+        raise SerStreamError(f"{path}: cannot write ({os_reason(error)})") from error
     return len(scores)
 
 

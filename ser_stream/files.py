@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -162,6 +163,22 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def utf8_name(name: str) -> str:
+    r"""A file's name as UTF-8 holds it: bytes that are not UTF-8 become ``\xe4``."""
+    if name.isascii():
+        return name
+    try:
+        data = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, which Windows lets a name have
+        data = name.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
+
+
+def name_from_utf8(text: str) -> str:
+    """The name that `utf8_name` wrote, as Python has it; another one's backslashes stay."""
+    return re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), text)
 
 
 def sha256(path: str | Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ser_stream.errors import SerStreamError
+from ser_stream.files import utf8_name
 from ser_stream.labels import derived_affect
 from ser_stream.types import Float32, Float64, Prediction, Snapshot, State
 
@@ -66,12 +67,6 @@ def _rounded(value: Any) -> float | None:
     return None if value is None else round(float(value), 4)
 
 
-def _utf8(value: Any) -> Any:
-    if not isinstance(value, str) or value.isascii():
-        return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def is_jsonl(path: Path) -> bool:
     """Whether a table is JSON lines, by its name, or CSV.
 
@@ -90,34 +85,19 @@ class RowWriter:
     They are UTF-8, whatever encoding the locale gives to stdout.
     """
 
-    def __init__(self, stream: TextIO, jsonl: bool, close: bool = False) -> None:
+    def __init__(self, stream: TextIO, jsonl: bool) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")
         self._stream = stream
         self._jsonl = jsonl
-        self._close = close
         self._csv: csv.DictWriter[str] | None = None
-
-    @classmethod
-    def open(cls, path: Path) -> RowWriter:
-        """Write to ``path``; ``.jsonl`` gives JSON lines, ``.csv`` CSV.
-
-        Raises:
-            SerStreamError: another suffix, or the file cannot be written.
-        """
-        jsonl = is_jsonl(path)
-        try:
-            stream = path.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise SerStreamError(f"{path}: cannot write ({error.strerror})") from error
-        return cls(stream, jsonl, close=True)
 
     def write(self, row: Mapping[str, Any]) -> None:
         r"""Write one row; the first one's keys become a CSV's header.
 
         Bytes of a file's name that are not UTF-8 are written as ``\xe4``.
         """
-        row = {key: _utf8(value) for key, value in row.items()}
+        row = {k: utf8_name(v) if isinstance(v, str) else v for k, v in row.items()}
         if self._jsonl:
             self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         else:
@@ -126,11 +106,6 @@ class RowWriter:
                 self._csv.writeheader()
             self._csv.writerow(row)
         self._stream.flush()
-
-    def close(self) -> None:
-        """Close the file, if `open` opened it."""
-        if self._close:
-            self._stream.close()
 
 
 class RowSink:
@@ -145,7 +120,7 @@ class RowSink:
         self._writer.write(live_row(prediction, snapshot, self._labels, self._rate_hz))
 
     def close(self) -> None:
-        self._writer.close()
+        return None
 
 
 class Timeline:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import soundfile
@@ -132,7 +132,7 @@ class FileSource(_Context):
 
 
 @contextlib.contextmanager
-def _recording(path: Path) -> Iterator[tuple[BinaryIO, str | bytes | int]]:
+def _recording(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
     """Open a recording: the file, and what libsndfile is to open for it.
 
     Raises:
@@ -142,12 +142,11 @@ def _recording(path: Path) -> Iterator[tuple[BinaryIO, str | bytes | int]]:
     with contextlib.ExitStack() as stack:
         if path == STANDARD_INPUT:
             file = _standard_input()
-            opened: str | bytes | int = file.fileno()
+            opened: Any = file.fileno()
         else:
             _check_regular(path)
             file = stack.enter_context(path.open("rb", buffering=0))
-            # As bytes, since a name may be none that can be decoded.
-            opened = str(path) if os.name == "nt" else os.fsencode(path)
+            opened = for_libsndfile(path)
         if os.fstat(file.fileno()).st_size == 0:
             raise AudioError(f"{path}: empty file")
         found = samples_of(file)
@@ -156,6 +155,11 @@ def _recording(path: Path) -> Iterator[tuple[BinaryIO, str | bytes | int]]:
             copy_with_length(file, found, copy)
             file, opened = copy, copy.fileno()
         yield file, opened
+
+
+def for_libsndfile(path: Path) -> Any:
+    """A path as soundfile takes it whatever bytes its name has, which its annotations leave out."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _check_regular(path: Path) -> None:
@@ -174,11 +178,10 @@ def _check_regular(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _sound(opened: str | bytes | int) -> Iterator[soundfile.SoundFile]:
+def _sound(opened: Any) -> Iterator[soundfile.SoundFile]:
     if isinstance(opened, int) and stat.S_ISREG(os.fstat(opened).st_mode):
         os.lseek(opened, 0, os.SEEK_SET)
-    # Its annotations leave out that names may be bytes.
-    with _Forwards(opened, closefd=False) as sound:  # pyright: ignore[reportArgumentType]
+    with _Forwards(opened, closefd=False) as sound:
         yield sound
 
 

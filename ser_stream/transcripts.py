@@ -18,6 +18,7 @@ from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 from ser_stream.errors import SerStreamError
+from ser_stream.files import name_from_utf8
 from ser_stream.tables import table_rows, utf8_text
 from ser_stream.text import spoken_words, words_between
 from ser_stream.types import Word
@@ -132,7 +133,10 @@ def read_transcripts_csv(path: str | Path) -> dict[Path, Transcript]:
         audio = path.parent / row["path"]
         # `Path.is_file` raises for a text that is too long to be a path.
         if not os.path.isfile(audio):
-            raise TranscriptError(f"{where}: no audio file {str(audio)!r:.200}")
+            audio = path.parent / name_from_utf8(row["path"])
+        if not os.path.isfile(audio):
+            named = str(path.parent / row["path"])
+            raise TranscriptError(f"{where}: no audio file {named!r:.200}")
         audio = audio.resolve()
         span = _span(row, where)
         if audio in untimed or (span is None and audio in timed):

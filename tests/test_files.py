@@ -14,8 +14,10 @@ from ser_stream.files import (
     cache_folder,
     config_folder,
     making_folder,
+    name_from_utf8,
     replacing,
     sha256,
+    utf8_name,
     write_text,
 )
 
@@ -153,6 +155,21 @@ def test_no_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.platformdirs, "user_config_path", lambda *a, **k: Path("~/.config/x"))
     with pytest.raises(ConfigError, match="set HOME or SER_STREAM_CONFIG"):
         config_folder()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"plain.wav", "plain.wav"),
+        ("größe.wav".encode(), "größe.wav"),
+        (b"caf\xe9.wav", "caf\\xe9.wav"),
+        (b"\xff\xc3\xa4\x80", "\\xffä\\x80"),
+    ],
+)
+def test_a_name_that_is_not_utf_8_can_be_written_and_found_again(name: bytes, text: str) -> None:
+    known = name.decode("utf-8", "surrogateescape")
+    assert utf8_name(known) == text
+    assert name_from_utf8(text) == known
 
 
 def test_digest(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -275,6 +277,14 @@ def test_a_table(folder, mark):
         (folder / "c.wav").resolve(): "maybe",
     }
     assert not any(transcript.timed for transcript in found.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_a_table_names_a_recording_whose_name_is_not_utf_8(folder):
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav"))
+    odd.touch()
+    found = read_transcripts_csv(written(folder / "t.csv", "path,text\ncaf\\xe9.wav,yes\n"))
+    assert list(found) == [odd.resolve()]
 
 
 def test_a_table_with_times(folder):
