@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -171,6 +172,8 @@ class _RowFile:
 
     def __init__(self, file: io.FileIO, jsonl: bool) -> None:
         self._file = file
+        # A pipe or a device, which may stand in the place of a file, is only written to.
+        self._is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         self._text = io.StringIO()
         self._writer = RowWriter(self._text, jsonl)
         self._end = self._synced = 0
@@ -184,8 +187,7 @@ class _RowFile:
         self._end += len(data)
 
     def sync(self) -> None:
-        # A pipe or a device, which may stand in the place of a file, has nothing to be synced.
-        if self._synced != self._end and self._file.seekable():
+        if self._is_file and self._synced != self._end:
             os.fsync(self._file.fileno())
         self._synced = self._end
 
@@ -198,7 +200,7 @@ class _RowFile:
     def abandon(self) -> None:
         """Drop the row of which only a part could be written."""
         try:
-            if self._file.seekable():
+            if self._is_file:
                 self._file.truncate(self._end)
         finally:
             self._file.close()

@@ -286,6 +286,24 @@ def test_a_file_that_exists_is_numbered_and_that_is_said(tmp_path):
     assert soundfile.info(tmp_path / "talk.wav").frames == RATE_HZ
 
 
+def test_a_wav_that_becomes_rf64_is_told(tmp_path):
+    # Four gigabytes are half a second here.
+    small = (
+        "from ser_stream import sound_file; from ser_stream.cli import main; "
+        "sound_file.MOST_RIFF_BYTES = 16000; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", small, "demo", "--duration", "2", "--record-audio",
+         tmp_path / "talk.wav"],
+        capture_output=True, text=True, timeout=LONG_S, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert result.stderr == (
+        f"note: {tmp_path / 'talk.wav'} is beyond 4 GB, so it is an RF64 file now\n"
+    )
+    assert soundfile.info(tmp_path / "talk.wav").format == "RF64"
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -304,6 +322,44 @@ def test_numbers_that_make_no_sense_are_one_line(tmp_path, options):
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e308", "1"])
+def test_a_reading_of_senseless_length_is_one_line(seconds):
+    result = subprocess.run(
+        [*COMMAND, "calibrate", "--profile", "ann", "--seconds", seconds],
+        capture_output=True, text=True, timeout=LONG_S, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --seconds must be from 5 to 600, got ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.microphone
+def test_signals_end_a_reading_without_a_profile(tmp_path, virtual_microphone):
+    for number in END_SIGNALS:
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            controlled_by(follower, [*COMMAND, "calibrate", "--profile", "ann"]),
+            stdout=follower, stderr=follower, start_new_session=True,
+            env={**os.environ, "SER_STREAM_CONFIG": str(tmp_path), "TERM": "xterm-256color"},
+        )  # fmt: skip
+        os.close(follower)
+        shown = b""
+        signalled = False
+        with contextlib.suppress(OSError):  # the terminal ends with its last process
+            while data := os.read(leader, 65536):
+                shown += data
+                if not signalled and b"dBFS" in shown:
+                    signalled = True
+                    process.send_signal(number)
+        os.close(leader)
+        assert process.wait(LONG_S) == 128 + number
+        text = shown.decode()
+        assert "Traceback" not in text
+        # The cursor is shown again.
+        assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+        assert not list(tmp_path.rglob("*.json"))
 
 
 # A shell with job control: runs its arguments in the background of its terminal, says how that

@@ -9,6 +9,7 @@ import typer
 
 from ser_stream.cli.assembly import open_bundle, recorder_of, today
 from ser_stream.cli.options import DeviceOption, ModelOption, RateOption
+from ser_stream.errors import ConfigError
 
 if TYPE_CHECKING:
     from ser_stream.bundle import ModelBundle
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # A reading ends after this many times the speech that it wants.
 PATIENCE = 4.0
+# Speech that a profile may be made of.
+LEAST_S, MOST_S = 5.0, 600.0
 
 
 def calibrate(
@@ -25,7 +28,7 @@ def calibrate(
     rate: RateOption = None,
     model: ModelOption = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=5.0, help="Speech to listen to.")
+        float, typer.Option("--seconds", help="Speech to listen to, from 5 to 600.")
     ] = 15.0,
     file: Annotated[
         list[Path] | None,
@@ -38,6 +41,8 @@ def calibrate(
     """
     from ser_stream.profile import check_profiles, profile_path
 
+    if not LEAST_S <= seconds <= MOST_S:
+        raise ConfigError(f"--seconds must be from {LEAST_S:g} to {MOST_S:g}, got {seconds}")
     path = profile_path(profile)
     bundle = open_bundle(model)
     check_profiles(bundle)
