@@ -8,17 +8,11 @@ from typing import Annotated
 
 import typer
 
-from export.speaker import export_speaker, is_speaker_checkpoint
-from export.to_onnx import describe, example_inputs, export
-from ser_stream.batch import find_audio
-from ser_stream.entry import run_command
+from ser_stream.entry import run_command, version_of
 from ser_stream.errors import ConfigError, SerStreamError
-from ser_stream.frontend import make_extractor
-from training.checkpoint import CHECKPOINT, Checkpoint
-from training.dataset import load_audio
-from training.speakers import SpeakerCheckpoint
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+# PyTorch takes seconds to import, so the functions import what needs it.
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
 
 # Exit code when some of several exports failed.
 PARTIAL = 3
@@ -43,12 +37,23 @@ def run(
         list[Path] | None,
         typer.Option("--audio", help="Check parity on these files, not on the run's windows."),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version_of("ser-export"), is_eager=True, help="Show it and exit."
+        ),
+    ] = False,
 ) -> None:
     """Write .onnx files, if PyTorch and ONNX Runtime agree on real audio.
 
     Of a run's folder the first fold is taken; with --all every one gets a file, next to its
     checkpoint or in the folder --output.
     """
+    from export.speaker import export_speaker, is_speaker_checkpoint
+    from export.to_onnx import describe
+    from training.checkpoint import CHECKPOINT
+    from training.speakers import SpeakerCheckpoint
+
     if is_speaker_checkpoint(checkpoint):
         target = output or Path("speaker.onnx")
         embedder = SpeakerCheckpoint.load(checkpoint)
@@ -56,7 +61,7 @@ def run(
         typer.echo(describe(target, difference, len(embedder.examples)))
         return
     if not everything:
-        _export(_first(checkpoint), output or Path("model.onnx"), audio)
+        _export(_first(checkpoint, CHECKPOINT), output or Path("model.onnx"), audio)
         return
     found = sorted(checkpoint.rglob(CHECKPOINT))
     if not found:
@@ -77,15 +82,21 @@ def run(
         raise typer.Exit(1 if failed == len(found) else PARTIAL)
 
 
-def _first(path: Path) -> Path:
-    if path.is_dir() and not (path / CHECKPOINT).exists():
-        found = sorted(path.glob(f"seed*-fold*/{CHECKPOINT}"))
+def _first(path: Path, name: str) -> Path:
+    if path.is_dir() and not (path / name).exists():
+        found = sorted(path.glob(f"seed*-fold*/{name}"))
         if found:
             return found[0]
     return path
 
 
 def _export(path: Path, target: Path, audio: list[Path] | None) -> None:
+    from export.to_onnx import describe, example_inputs, export
+    from ser_stream.batch import find_audio
+    from ser_stream.frontend import make_extractor
+    from training.checkpoint import Checkpoint
+    from training.dataset import load_audio
+
     loaded = Checkpoint.load(path)
     if audio:
         extractor = make_extractor(loaded.recipe.frontend, loaded.recipe.frontend_params)

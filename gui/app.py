@@ -14,10 +14,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from ser_stream.entry import on_end_signals, run_command
+from ser_stream.entry import on_end_signals, run_command, version_of
 from ser_stream.errors import SerStreamError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -34,6 +34,12 @@ def gui(
     start: Annotated[bool, typer.Option("--start", help="Listen at once.")] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Listen at once to a clip that ships with the package.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version_of("ser-gui"), is_eager=True, help="Show it and exit."
+        ),
     ] = False,
 ) -> None:
     """What a voice sounds like while it speaks, in a window."""

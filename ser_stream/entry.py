@@ -8,9 +8,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from ser_stream.errors import SerStreamError
+import typer
+
+from ser_stream import __version__
+from ser_stream.errors import CommandLineError, SerStreamError
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 # Ctrl-C, what systems and programs send, and what a terminal or a session sends that is closed.
 END_SIGNALS = tuple(
@@ -19,7 +23,7 @@ END_SIGNALS = tuple(
 
 
 def run_command(app: Callable[[], object]) -> None:
-    """Run a command; an error becomes one line on stderr and exit code 1.
+    """Run a command; an error becomes one line on stderr and exit code 1, or 2 for wrong usage.
 
     That is for errors of ours and for what the system refuses, such as space or permission; a bug
     keeps its traceback.
@@ -31,7 +35,7 @@ def run_command(app: Callable[[], object]) -> None:
         app()
     except SerStreamError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(EXIT_ERROR)
+        sys.exit(EXIT_USAGE if isinstance(error, CommandLineError) else EXIT_ERROR)
     except BrokenPipeError:
         drop_output()
         sys.exit(EXIT_ERROR)
@@ -41,6 +45,17 @@ def run_command(app: Callable[[], object]) -> None:
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def version_of(command: str) -> Callable[[bool], None]:
+    """Act on ``--version``: print the command's version and leave it."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{command} {__version__}")
+            raise typer.Exit
+
+    return show
 
 
 def drop_output() -> None:

@@ -9,6 +9,10 @@ class ConfigError(SerStreamError):
     """A setting that cannot work; the message names the setting to change."""
 
 
+class CommandLineError(SerStreamError):
+    """A command line that cannot be meant; the message says what to type."""
+
+
 class AudioError(SerStreamError):
     """Audio that cannot be read or used: missing, empty, truncated, not finite, too short."""
 

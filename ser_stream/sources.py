@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import os
+import select
 import shutil
 import stat
 import sys
@@ -242,6 +243,73 @@ def _standard_input() -> BinaryIO:
     file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 open as long as the process
     shutil.copyfileobj(sys.stdin.buffer, file)
     return file
+
+
+class PcmSource(_Context):
+    """Blocks of raw sound as it comes: signed 16 bits, little-endian, one channel, no header.
+
+    Leaving it ends an iteration in another thread.
+
+    Attributes:
+        is_pipe: whoever writes waits if the sound is not read; otherwise it is all there already.
+
+    Raises:
+        AudioError: on creation for a terminal; while iterating if no sound comes, or a file with a
+            header.
+    """
+
+    WAIT_S = 0.2
+    HEADERS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b".snd", b"caff", b"ID3")
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        sample_rate_hz: int,
+        block_s: float = 0.032,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if file.isatty():
+            raise AudioError("standard input is a terminal; pipe raw sound into it")
+        self.sample_rate_hz = sample_rate_hz
+        self.name = "standard input"
+        self._file = file
+        self._bytes = 2 * max(1, round(block_s * sample_rate_hz))
+        self._clock = clock
+        self._left = threading.Event()
+
+    @property
+    def is_pipe(self) -> bool:
+        return not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+
+    def __exit__(self, *exc: object) -> None:
+        self._left.set()
+
+    def __iter__(self) -> Iterator[AudioBlock]:
+        position, rest = 0, b""
+        while self._readable():
+            data = os.read(self._file.fileno(), self._bytes)
+            if not data:
+                break
+            if position == 0 and (rest + data).startswith(self.HEADERS):
+                raise AudioError(
+                    "standard input is a sound file, not raw sound: ser-stream score - reads it"
+                )
+            data = rest + data
+            whole = len(data) // 2 * 2
+            samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(1 << 15)
+            rest = data[whole:]
+            yield AudioBlock(samples, position, captured_s=self._clock())
+            position += len(samples)
+        if position == 0 and not self._left.is_set():
+            raise AudioError("no sound came on standard input")
+
+    def _readable(self) -> bool:
+        """Wait for data or the end; False if the source was left meanwhile."""
+        while not self._left.is_set():
+            # Windows cannot wait for a pipe.
+            if os.name == "nt" or select.select([self._file], [], [], self.WAIT_S)[0]:
+                return True
+        return False
 
 
 class PacedSource:

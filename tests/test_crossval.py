@@ -399,7 +399,7 @@ def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, words, tmp_pat
     # A speaker of the little tree who speaks for 2 s at least, where shorter clips are dropped.
     fold = FOLD.get(paper, 0)
     monkeypatch.setattr(
-        "training.cli.load_book",
+        "training.recipe.load_book",
         lambda name: type(book)(merged_table(book.table, small), book.variants, book.protocols,
                                 tuple(rows)),
     )  # fmt: skip

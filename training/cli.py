@@ -8,51 +8,32 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ser_stream.bundle import ModelBundle
-from ser_stream.entry import EXIT_ERROR, run_command
+from ser_stream.entry import EXIT_ERROR, run_command, version_of
 from ser_stream.errors import ConfigError
 from ser_stream.files import cache_folder, write_text
-from training.corpora import CORPORA, Utterance
-from training.crossval import (
-    Job,
-    Run,
-    claimed,
-    jobs_of,
-    load_features,
-    read_utterances,
-    results_of,
-    run_jobs,
-    select,
-    told_by_embedder,
-    with_transcripts,
-    with_vectors,
-)
-from training.evaluate import Hearing, as_trained, evaluate
-from training.fit import Epoch
-from training.folds import FOLDS, split_by_speaker
-from training.launch import finish, launch, wait_for_all
-from training.metrics import Summary, summarize
-from training.noises import split_noises
-from training.occupancy import occupied
-from training.recipe import (
-    RecipeBook,
-    Row,
-    find_recipe,
-    load_book,
-    shipped_recipes,
-)
-from training.report import markdown_table, percent, write_json, write_report
+from training.corpora import CORPORA
+from training.folds import FOLDS
+
+# PyTorch takes seconds to import, so the commands import what needs it.
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ser_stream.bundle import ModelBundle
+    from training.corpora import Utterance
+    from training.crossval import Job, Run
+    from training.fit import Epoch
+    from training.metrics import Summary
+    from training.recipe import RecipeBook, Row
+    from training.speakers import SpeakerEpoch
 
 # Exit code when some rows of a table could not be run.
 PARTIAL = 3
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
 
 CorpusOption = Annotated[
     list[str],
@@ -91,7 +72,14 @@ FoldOption = Annotated[
 
 
 @app.callback()
-def _top() -> None:
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=version_of("ser-train"), is_eager=True, help="Show it and exit."
+        ),
+    ] = False,
+) -> None:
     """Train models on open corpora and measure them."""
 
 
@@ -102,6 +90,8 @@ def list_recipes(
     ] = False,
 ) -> None:
     """List the recipes that ship with the package, with their variants and protocols."""
+    from training.recipe import load_book, shipped_recipes
+
     for name in shipped_recipes():
         book = load_book(name)
         recipe = book.recipe(protocol=next(iter(book.protocols)))
@@ -175,6 +165,15 @@ def run(
     The same command goes on with what an interrupted run left. With torchrun, each batch is shared
     by all of its processes.
     """
+    from training.crossval import (
+        jobs_of,
+        read_utterances,
+        told_by_embedder,
+        with_transcripts,
+        with_vectors,
+    )
+    from training.recipe import find_recipe
+
     book, variant = find_recipe(recipe_name)
     changes: dict[str, Any] = {}
     if epochs is not None:
@@ -245,6 +244,16 @@ def reproduce(
 
     Rows that need an option which is not given are left out, and named below the table.
     """
+    from training.crossval import (
+        jobs_of,
+        read_utterances,
+        told_by_embedder,
+        with_transcripts,
+        with_vectors,
+    )
+    from training.recipe import load_book
+    from training.report import markdown_table
+
     book = load_book(paper)
     if not book.rows:
         raise ConfigError(f"recipe {paper} reproduces no paper")
@@ -340,6 +349,8 @@ def _merge(told: list[str], before: dict[str, str]) -> dict[str, str]:
 
 
 def _beside(row: Row, summary: Summary | None, run: Run | None) -> list[str]:
+    from training.report import percent
+
     wa, ua = ("" if math.isnan(v) else f"{v:.2f}" for v in (row.wa, row.ua))
     wa_here, ua_here, behind = "--", "--", ""
     if summary is not None and run is not None:
@@ -362,6 +373,9 @@ def _plan(
     device: str,
     precision: str,
 ) -> Run:
+    from training.crossval import Run, select
+    from training.noises import split_noises
+
     recipe = book.recipe(variant, protocol, changes)
     noises = [] if noise is None else split_noises(noise)[0]
     return Run(
@@ -384,6 +398,9 @@ def _cross_validate(
 
     The reasons of folds that cannot be trained are appended to ``failed``.
     """
+    from training.crossval import claimed
+    from training.launch import launch
+
     here = launch(runs[0].device, runs[0].precision)
     if here.world_size > 1 and workers > 1:
         raise ConfigError("--jobs is for one process; torchrun has its own")
@@ -398,6 +415,11 @@ def _cross_validate(
 def _train_and_report(
     runs: list[Run], jobs: list[Job], workers: int, failed: list[str], follower: bool
 ) -> dict[Path, dict[str, Summary]]:
+    from training.crossval import load_features, results_of, run_jobs
+    from training.launch import finish, wait_for_all
+    from training.metrics import summarize
+    from training.report import write_report
+
     if not follower:
         for line in dict.fromkeys(filter(None, map(_without_words, runs))):
             typer.echo(line, err=True)
@@ -470,6 +492,8 @@ def _one_line(result: dict[str, Any]) -> str:
 
 
 def _figures(summary: Summary) -> str:
+    from training.report import percent
+
     n_seeds, n_folds = summary.uar.shape
     return (
         f"WA {percent(*summary.interval(summary.wa))} %, "
@@ -494,6 +518,11 @@ def evaluate_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file.")] = None,
 ) -> None:
     """Measure a bundle through the shipped runtime in each state that it can be in."""
+    from ser_stream.bundle import ModelBundle
+    from training.crossval import read_utterances
+    from training.evaluate import Hearing, as_trained, evaluate
+    from training.report import write_json
+
     bundle = ModelBundle.load(model)
     results: dict[str, Any] = {}
     for entry in corpus:
@@ -534,8 +563,12 @@ def card_command(
     Several models get a folder each, named after the file, and a table side by side; a card of the
     very same file and speech gate that lies there already is kept.
     """
+    from rich.console import Console
+
+    from ser_stream.bundle import ModelBundle
     from training.card import make_card, measured
     from training.card_report import write_card, write_comparison
+    from training.occupancy import occupied
 
     names = [path.stem for path in models or ()]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -581,6 +614,9 @@ def speakers_command(
 ) -> None:
     """Train a speaker embedder, and report equal error rates on speakers it never heard."""
     from training import speakers
+    from training.crossval import read_utterances
+    from training.launch import launch
+    from training.noises import split_noises
 
     recipe = speakers.load_speaker_recipe(recipe_file)
     changes = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
@@ -598,7 +634,7 @@ def speakers_command(
         features = bars.add_task("features", total=len(run.utterances))
         epochs_done = bars.add_task("epochs", total=recipe.train.epochs)
 
-        def on_epoch(epoch: speakers.SpeakerEpoch, eer: float) -> None:
+        def on_epoch(epoch: SpeakerEpoch, eer: float) -> None:
             told = f"loss {epoch.loss:.3f}" + ("" if math.isnan(eer) else f", EER {eer:.3f}")
             bars.update(epochs_done, completed=epoch.number, description=told)
             if not bars.console.is_terminal:
@@ -621,6 +657,8 @@ def _kept_card(path: Path) -> dict[str, Any]:
 def _part(
     utterances: list[Utterance], part: str, fold: int, bundle: ModelBundle
 ) -> list[Utterance]:
+    from training.folds import split_by_speaker
+
     if part == "all":
         return utterances
     if part not in ("train", "validation", "test"):
@@ -641,6 +679,15 @@ def _part(
 
 @contextmanager
 def _bars(hidden: bool = False) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

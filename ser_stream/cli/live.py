@@ -10,11 +10,10 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ser_stream import __version__
 from ser_stream.cli.assembly import (
     SOUND_ALONE,
     make_engine,
@@ -40,8 +39,8 @@ from ser_stream.cli.options import (
     SmoothingOption,
     VectorsOption,
 )
-from ser_stream.entry import EXIT_ERROR, drop_output, on_end_signals
-from ser_stream.errors import ConfigError
+from ser_stream.entry import EXIT_ERROR, drop_output, on_end_signals, version_of
+from ser_stream.errors import CommandLineError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +53,8 @@ if TYPE_CHECKING:
     from ser_stream.tui import MeterView
     from ser_stream.types import AudioSource
 
+# In the place of a device's name.
+STANDARD_INPUT = "-"
 REFRESH_S = 0.1
 PLAIN_EVERY_S = 1.0
 STILL_S = 1.5
@@ -94,12 +95,6 @@ class LiveOptions:
             )
 
 
-def _version(show: bool) -> None:
-    if show:
-        typer.echo(f"ser-stream {__version__}")
-        raise typer.Exit
-
-
 def live(
     context: typer.Context,
     device: DeviceOption = None,
@@ -118,11 +113,15 @@ def live(
     vectors: VectorsOption = None,
     embedder: EmbedderOption = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=version_of("ser-stream"), is_eager=True, help="Show it and exit."
+        ),
     ] = False,
 ) -> None:
     """Listen to a microphone and show what the voice sounds like; q or Ctrl-C ends it."""
     if context.invoked_subcommand is not None:
+        _refuse_options(context, context.invoked_subcommand)
         return
     options = LiveOptions(
         model,
@@ -139,9 +138,37 @@ def live(
         vectors,
         embedder,
     )
-    from ser_stream.microphone import Microphone
+    if device != STANDARD_INPUT:
+        from ser_stream.microphone import Microphone
 
-    _run(Microphone(device, rate), options)
+        _run(Microphone(device, rate), options)
+        return
+    if rate is None:
+        raise CommandLineError("--device - takes raw samples: give their rate with --rate")
+    from ser_stream.sources import PcmSource
+
+    source = PcmSource(sys.stdin.buffer, rate)
+    _run(source, options, patient=not source.is_pipe)
+
+
+def _refuse_options(context: typer.Context, name: str) -> None:
+    """Refuse the meter's own options before another command, which would not get them."""
+    command: Any = context.command
+    other = command.commands[name]
+    # Options of another program are not known here.
+    takes_all = other.context_settings.get("ignore_unknown_options", False)
+    taken = {option for p in other.params for option in (*p.opts, *p.secondary_opts)}
+    for parameter in command.params:
+        source = context.get_parameter_source(parameter.name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        is_off = context.params.get(parameter.name) is False
+        option = (parameter.secondary_opts if is_off else parameter.opts)[0]
+        if takes_all or option in taken:
+            raise CommandLineError(
+                f"{option} before {name} is not for {name}: write ser-stream {name} {option} ..."
+            )
+        raise CommandLineError(f"{option} is the live meter's: {name} has no such option")
 
 
 def demo(

@@ -21,7 +21,11 @@ SmoothingOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", "-d", help="Index or part of a name; default input without."),
+    typer.Option(
+        "--device",
+        "-d",
+        help="Index or part of a name; default input without; - is raw sound on stdin, s16le mono.",
+    ),
 ]
 RateOption = Annotated[
     int | None, typer.Option("--rate", min=1000, help="Ask the device for this rate, Hz.")
