@@ -12,7 +12,7 @@ from export.graph import published, write_graph
 from export.parity import MAX_DIFFERENCE, ParityError
 from export.to_onnx import LICENCE
 from ser_stream.frontend import make_extractor
-from ser_stream.onnx_session import open_session
+from ser_stream.onnx_session import ModelFile, Network
 from ser_stream.speaker import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
 from training.models.xvector import Embedder
 from training.speakers import CHECKPOINT, LEAST_FRAMES, SpeakerCheckpoint
@@ -89,14 +89,14 @@ def check_speaker_parity(checkpoint: SpeakerCheckpoint, path: Path) -> float:
     """
     if not checkpoint.examples:
         raise ParityError("parity needs a recording of real audio, and there is none")
-    session = open_session(path)
+    network = Network.open(ModelFile.read(path))
     net = Embedder(checkpoint.trained.net).eval()
     worst = 0.0
     for example in checkpoint.examples:
         for n in (len(example), max(LEAST_FRAMES, len(example) // 2)):
             x = np.ascontiguousarray(example[None, :n])
             want = net(torch.from_numpy(x)).numpy()
-            got = np.asarray(session.run(["embedding"], {"features": x})[0])
+            got = network(x)[0]
             if got.shape != want.shape:
                 raise ParityError(f"{n} frames: shape {got.shape}, PyTorch gives {want.shape}")
             difference = float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))

@@ -3,6 +3,7 @@
 
     pip download silero-vad==6.2.3 --no-deps && unzip silero_vad-*.whl
     python scripts/make_vad.py silero_vad/data/silero_vad_op18_ifless.onnx
+    python scripts/write_digests.py
 
 Silero publishes two networks in one file, for 16 and for 8 kHz, which hear one chunk a call. The
 one for 8 kHz also hears speech through telephones (docs/quality.md), so it is the one that is

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,23 +22,35 @@ from ser_stream.normalizer import (
     NormalizerConfig,
     NormalizerState,
 )
-from ser_stream.onnx_session import models_folder, open_session, versioned_table
+from ser_stream.onnx_session import (
+    ModelFile,
+    Network,
+    check_output,
+    models_folder,
+    named,
+    versioned_table,
+)
+from ser_stream.printable import UNPRINTABLE
 from ser_stream.smoothing import SmoothingConfig
 from ser_stream.text import pad
-from ser_stream.types import Float32
+from ser_stream.typed import sized, typed, within
+from ser_stream.types import Float32, State
 from ser_stream.vad import GateConfig
 
 METADATA_KEY = "ser_stream"
 SCHEMA = 1
+# A window's frames see this much sound at most, and have this many values.
+MOST_WINDOW_S = 60.0
+MOST_WINDOW_VALUES = 2**23
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     """A corpus that the weights were trained on, with what its licence asks for."""
 
-    corpus: str
-    licence: str
-    credit: str
+    corpus: Annotated[str, sized(0, 1000)]
+    licence: Annotated[str, sized(0, 1000)]
+    credit: Annotated[str, sized(0, 5000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +64,10 @@ class WordInput:
         digest: ...and its SHA-256, hexadecimal.
     """
 
-    tokens: int
-    width: int
-    vectors: str = ""
-    digest: str = ""
+    tokens: Annotated[int, within(1, 4096)]
+    width: Annotated[int, within(1, 4096)]
+    vectors: Annotated[str, sized(0, 1000)] = ""
+    digest: Annotated[str, sized(0, 64)] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +80,17 @@ class SpeakerInput:
         digest: ...and its SHA-256, hexadecimal.
     """
 
-    dimension: int
-    embedder: str = ""
-    digest: str = ""
+    dimension: Annotated[int, within(1, 16384)]
+    embedder: Annotated[str, sized(0, 1000)] = ""
+    digest: Annotated[str, sized(0, 64)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What every result in a model file has; the others differ by kind."""
+
+    uar: Annotated[float, within(0.0, 1.0)]
+    protocol: Annotated[str, sized(0, 2000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +127,40 @@ class ModelMeta:
         recipe: every number of the training run.
     """
 
-    name: str
-    labels: tuple[str, ...]
-    frontend: str
-    frontend_params: dict[str, Any]
-    sample_rate_hz: int
-    window_frames: int
-    window_hop_frames: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    name: Annotated[str, sized(1, 200)]
+    labels: Annotated[tuple[Annotated[str, sized(1, 40)], ...], sized(2, 64)]
+    frontend: Annotated[str, sized(1, 40)]
+    frontend_params: Annotated[dict[str, Any], sized(0, 100)]
+    sample_rate_hz: Annotated[int, within(1000, 48000)]
+    window_frames: Annotated[int, within(1, 65536)]
+    window_hop_frames: Annotated[int, within(1, 65536)]
+    mean: Annotated[tuple[float, ...], sized(1, 16384)]
+    std: Annotated[tuple[float, ...], sized(1, 16384)]
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     normalizer_state: NormalizerState = NormalizerState.RUNNING
     profiles: bool = False
     embedding: str = ""
     speaker: SpeakerInput | None = None
     words: WordInput | None = None
-    temperature: float = 1.0
-    logit_bias: tuple[float, ...] = ()
+    temperature: Annotated[float, within(1e-6, 1e6)] = 1.0
+    logit_bias: tuple[Annotated[float, within(-1e6, 1e6)], ...] = ()
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     sure: float = 0.5
-    training_data: tuple[TrainingData, ...] = ()
-    licence: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    training_data: Annotated[tuple[TrainingData, ...], sized(0, 200)] = ()
+    licence: Annotated[str, sized(0, 1000)] = ""
+    metrics: Annotated[dict[str, Any], sized(0, 1000)] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ConfigError(f"labels must be two or more different names, got {self.labels}")
+        for label in self.labels:
+            # Labels head columns and bars, and are told apart from the states of the meter.
+            if not label[:1].isalnum() or label != label.strip() or UNPRINTABLE.search(label):
+                raise ConfigError(f"label {label!r}: must begin with a letter and be printable")
+            if label in list(State):
+                raise ConfigError(f"label {label!r} is the name of a state, not of an emotion")
         if self.window_frames < 1 or self.window_hop_frames < 1:
             raise ConfigError("window_frames and window_hop_frames must be at least 1")
         if self.embedding not in EMBEDDINGS:
@@ -161,39 +187,31 @@ class ModelMeta:
         """
         table = versioned_table(text, SCHEMA)
         try:
-            table["labels"] = tuple(str(label) for label in table["labels"])
-            table["mean"] = tuple(float(v) for v in table["mean"])
-            table["std"] = tuple(float(v) for v in table["std"])
-            table["logit_bias"] = tuple(float(v) for v in table["logit_bias"])
-            table["normalizer"] = NormalizerConfig(**table["normalizer"])
-            table["normalizer_state"] = NormalizerState(table["normalizer_state"])
-            if (speaker := table.get("speaker")) is not None:
-                table["speaker"] = SpeakerInput(**speaker)
-            if (words := table.get("words")) is not None:
-                table["words"] = WordInput(**words)
-            table["smoothing"] = SmoothingConfig(**table["smoothing"])
-            if (gate := table.get("gate")) is not None:
-                table["gate"] = GateConfig(**gate)
-            table["metrics"] = {
-                str(name): {**value, "uar": float(value["uar"]), "protocol": str(value["protocol"])}
-                for name, value in table["metrics"].items()
-            }
-            table["training_data"] = tuple(TrainingData(**d) for d in table["training_data"])
-            return cls(**table)
-        except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
-            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error!r}") from error
+            meta = typed(table, cls)
+            for name, value in meta.metrics.items():
+                typed(value, Metric, where=f"metrics.{name}", others=True)
+        except ConfigError as error:
+            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error}") from error
+        return meta
 
 
 class ModelBundle:
-    """An immutable model: metadata and network; all stream state lives in the engine."""
+    """An immutable model: metadata and network; all stream state lives in the engine.
 
-    def __init__(self, meta: ModelMeta, session: Any, path: Path) -> None:
+    Attributes:
+        meta: what the file says.
+        path: of the file.
+        digest: SHA-256 of the file, hexadecimal.
+    """
+
+    def __init__(self, meta: ModelMeta, network: Network, digest: str) -> None:
         self.meta = meta
-        self.path = path
-        self._session = session
-        self._inputs = [i.name for i in session.get_inputs()]
+        self.path = network.path
+        self.digest = digest
+        self._network = network
         self._logit_bias = np.array(meta.logit_bias or 0.0, dtype=np.float32)
         self._extractor = make_extractor(meta.frontend, meta.frontend_params)
+        self._check()
 
     def __repr__(self) -> str:
         m = self.meta
@@ -208,31 +226,15 @@ class ModelBundle:
             threads: ONNX Runtime's intra-op threads; they never spin.
 
         Raises:
-            BundleError: no such file, not ONNX, no or other metadata, or a graph that does not fit
-                its metadata.
+            BundleError: no such file, not ONNX, no or other metadata, a graph that is not one of
+                ours or does not fit its metadata, or a shipped file that was changed.
         """
         path = default_model_path() if path is None else Path(path)
-        if not path.is_file():
-            raise BundleError(f"{path}: no such model file")
-        try:
-            session = open_session(path, threads)
-        except Exception as error:  # ONNX Runtime raises bare C++ exceptions of many types
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BundleError(
-                f"{path}: not a model that ONNX Runtime can open: {reason}"
-            ) from error
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise BundleError(f"{path}: no {METADATA_KEY} metadata; export it with ser-export")
-        try:
-            meta = ModelMeta.from_json(text)
-        except BundleError as error:
-            raise BundleError(f"{path}: {error}") from error
-        try:
-            bundle = cls(meta, session, path)
-        except (ConfigError, TypeError) as error:
-            raise BundleError(f"{path}: {error}") from error
-        bundle._check()
+        with named(path):
+            file = ModelFile.read(path)
+            meta = ModelMeta.from_json(file.text(METADATA_KEY, "; export it with ser-export"))
+            bundle = cls(meta, Network.open(file, threads), file.digest)
+            bundle._network.try_out(bundle._try_out)
         return bundle
 
     @property
@@ -296,7 +298,7 @@ class ModelBundle:
             none = np.zeros((0, reads.width), np.float32)
             tokens, valid = pad([none] * len(features) if words is None else words, reads.tokens)
             values += [tokens, valid.sum(axis=1, dtype=np.int64)]
-        return self._session.run(None, dict(zip(self._inputs, values, strict=True)))[0]
+        return self._network(*values)[0]
 
     def posterior(self, logits: Float32) -> Float32:
         """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
@@ -307,36 +309,61 @@ class ModelBundle:
         return asdict(self.meta)
 
     def _check(self) -> None:
-        meta = self.meta
-        try:
-            extractor = self._extractor
-            width = extractor.width
-            if extractor.sample_rate_hz != meta.sample_rate_hz:
-                raise ConfigError(
-                    f"front end at {extractor.sample_rate_hz} Hz, model at {meta.sample_rate_hz} Hz"
-                )
-            if not len(meta.mean) == len(meta.std) == width:
-                raise ConfigError(
-                    f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
-                )
-            normalizer = self.make_normalizer()
-            speaks = meta.embedding or meta.speaker is not None
-            wanted = ["features", *(["embedding"] if speaks else [])]
-            wanted += ["tokens", "text_lengths"] if meta.words is not None else []
-            if self._inputs != wanted:
-                raise ConfigError(f"the graph has inputs {self._inputs}, expected {wanted}")
-            silence = np.zeros((meta.window_frames, width), dtype=np.float32)
-            nothing = Moments(np.zeros(normalizer.moments_width))
-            window = extractor.present(normalizer.normalize(silence, nothing))
-            embedding = None
-            if meta.embedding:
-                embedding = np.zeros((1, normalizer.embedding_width), np.float32)
-            out = self(window[None], embedding)
-            if out.shape != (1, len(meta.labels)):
-                raise ConfigError(f"output {out.shape} for {len(meta.labels)} labels")
-        except Exception as error:  # whatever a foreign graph does wrong is one line to the user
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BundleError(f"{self.path}: graph and metadata do not fit: {reason}") from error
+        """See to it that metadata, front end and graph fit each other."""
+        meta, extractor = self.meta, self._extractor
+        width = extractor.width
+        if extractor.sample_rate_hz != meta.sample_rate_hz:
+            raise BundleError(
+                f"front end at {extractor.sample_rate_hz} Hz, model at {meta.sample_rate_hz} Hz"
+            )
+        if not len(meta.mean) == len(meta.std) == width:
+            raise BundleError(
+                f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
+            )
+        if self.window_s > MOST_WINDOW_S or meta.window_frames * width > MOST_WINDOW_VALUES:
+            raise BundleError(
+                f"a window of {self.window_s:.0f} s and {meta.window_frames * width} values; "
+                f"at most {MOST_WINDOW_S:g} s and {MOST_WINDOW_VALUES} values can be used"
+            )
+        speaks = meta.embedding or meta.speaker is not None
+        wanted = ["features", *(["embedding"] if speaks else [])]
+        wanted += ["tokens", "text_lengths"] if meta.words is not None else []
+        if self._network.inputs != wanted:
+            raise BundleError(f"the graph has inputs {self._network.inputs}, expected {wanted}")
+        if len(self._network.outputs) != 1:
+            raise BundleError(f"the graph has outputs {self._network.outputs}, expected one")
+
+    def _try_out(self) -> None:
+        """Run windows of silence and of noise, one and three at once, and check the answers."""
+        meta, normalizer = self.meta, self.make_normalizer()
+        rng = np.random.default_rng(0)
+        nothing = Moments(np.zeros(normalizer.moments_width))
+        silence = np.zeros((meta.window_frames, self._extractor.width), np.float32)
+        still = normalizer.normalize(silence, nothing)
+        noise = rng.standard_normal(still.shape, np.float32)
+        windows = np.stack([self._extractor.present(window) for window in (still, noise, -noise)])
+        embeddings = None
+        if meta.embedding or meta.speaker is not None:
+            dimension = meta.speaker.dimension if meta.speaker else normalizer.embedding_width
+            embeddings = rng.standard_normal((3, dimension), np.float32)
+            embeddings[0] = 0.0
+        words = None
+        if meta.words is not None:
+            shape = (3, meta.words.tokens, meta.words.width)
+            # None, one, and as many as it reads.
+            words = [
+                w[:n]
+                for w, n in zip(rng.standard_normal(shape, np.float32), (0, 1, None), strict=True)
+            ]
+        for part in (slice(0, 1), slice(1, 2), slice(0, 3)):
+            logits = self(
+                windows[part],
+                None if embeddings is None else embeddings[part],
+                None if words is None else words[part],
+            )
+            shape = (len(windows[part]), len(meta.labels))
+            check_output(logits, shape, f"{len(meta.labels)} labels")
+            check_output(self.posterior(logits), shape, "posteriors")
 
 
 def default_model_path() -> Path:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 
 from ser_stream.errors import ConfigError
 from ser_stream.extractor import Frames, FramewiseExtractor
+from ser_stream.typed import within
 from ser_stream.types import Float32, Float64
 
 
@@ -81,14 +83,14 @@ class MfccConfig:
             section 4.2), as `delta_filter` gives them; four frames of look-ahead.
     """
 
-    sample_rate_hz: int = 16000
-    n_fft: int = 2048
-    hop_length: int = 512
-    n_mels: int = 128
-    n_mfcc: int = 13
+    sample_rate_hz: Annotated[int, within(1000, 48000)] = 16000
+    n_fft: Annotated[int, within(16, 16384)] = 2048
+    hop_length: Annotated[int, within(1, 16384)] = 512
+    n_mels: Annotated[int, within(1, 512)] = 128
+    n_mfcc: Annotated[int, within(1, 512)] = 13
     f_min_hz: float = 0.0
     f_max_hz: float = 8000.0
-    log_floor: float = 1e-10
+    log_floor: Annotated[float, within(1e-30, 1.0)] = 1e-10
     pitch: bool = False
     taper: str = "hann"
     deltas: int = 0
@@ -125,17 +127,17 @@ class LogMelConfig:
             does not let through looks alike, however faint; 0 does not hold it.
     """
 
-    sample_rate_hz: int = 16000
-    n_fft: int = 400
-    hop_length: int = 160
-    n_mels: int = 40
+    sample_rate_hz: Annotated[int, within(1000, 48000)] = 16000
+    n_fft: Annotated[int, within(16, 16384)] = 400
+    hop_length: Annotated[int, within(1, 16384)] = 160
+    n_mels: Annotated[int, within(1, 512)] = 40
     f_min_hz: float = 0.0
     f_max_hz: float = 8000.0
-    log_floor: float = 1e-10
+    log_floor: Annotated[float, within(1e-30, 1.0)] = 1e-10
     taper: str = "hann"
     prosody: bool = False
     a_weighted: bool = False
-    range_db: float = 0.0
+    range_db: Annotated[float, within(0.0, 300.0)] = 0.0
 
     def __post_init__(self) -> None:
         _check_bands(self)
@@ -163,13 +165,13 @@ class SpectrogramConfig:
             paper's matrix has 200.
     """
 
-    sample_rate_hz: int = 16000
-    frame_length: int = 640
-    hop_length: int = 160
-    n_fft: int = 1600
-    n_bins: int = 400
-    mu: float = 255.0
-    pad_frames: int = 3
+    sample_rate_hz: Annotated[int, within(1000, 48000)] = 16000
+    frame_length: Annotated[int, within(16, 16384)] = 640
+    hop_length: Annotated[int, within(1, 16384)] = 160
+    n_fft: Annotated[int, within(16, 16384)] = 1600
+    n_bins: Annotated[int, within(1, 8193)] = 400
+    mu: Annotated[float, within(1e-3, 1e6)] = 255.0
+    pad_frames: Annotated[int, within(0, 1000)] = 3
 
     def __post_init__(self) -> None:
         if not 0 < self.hop_length <= self.frame_length <= self.n_fft:

@@ -8,7 +8,6 @@ end itself does to whole windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ser_stream.errors import ConfigError
@@ -32,6 +31,7 @@ from ser_stream.normalizer import (
     NormalizerState,
 )
 from ser_stream.ring import RingBuffer
+from ser_stream.typed import typed
 from ser_stream.types import Float32
 
 # Closed: a model file names one of these and can bring no code of its own.
@@ -47,7 +47,8 @@ def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
     """Build front end ``name``.
 
     Raises:
-        ConfigError: the registry has no such front end, or a parameter is not one of its own.
+        ConfigError: the registry has no such front end, or a parameter is not one of its own, has
+            another type, or is out of range.
     """
     config = check_front_end(name, params)
     return FRONT_ENDS[name][1](config)
@@ -58,10 +59,7 @@ def check_front_end(name: str, params: Mapping[str, Any]) -> Any:
     if name not in FRONT_ENDS:
         raise ConfigError(f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
     config_type, _ = FRONT_ENDS[name]
-    known = {f.name for f in fields(config_type)}
-    if unknown := set(params) - known:
-        raise ConfigError(f"front end {name}: unknown parameters {sorted(unknown)}")
-    return config_type(**params)
+    return typed(dict(params), config_type, where=f"front end {name}")
 
 
 def make_normalizer(

@@ -15,11 +15,13 @@ JASA 41, 1967.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from ser_stream.errors import ConfigError
 from ser_stream.extractor import Extractor, Frames, overlapping
+from ser_stream.typed import within
 from ser_stream.types import Float32, Float64
 
 # Half-widths in frames of the moving average and of the regression behind the deltas.
@@ -66,19 +68,19 @@ class LldConfig:
         pitch_memory_frames: frames, voiced or not, that it goes back at most.
     """
 
-    sample_rate_hz: int = 16000
-    frame_length: int = 400
-    hop_length: int = 160
+    sample_rate_hz: Annotated[int, within(1000, 48000)] = 16000
+    frame_length: Annotated[int, within(16, 16384)] = 400
+    hop_length: Annotated[int, within(1, 16384)] = 160
     pre_emphasis: float = 0.97
-    n_mels: int = 26
-    n_mfcc: int = 12
-    lifter: float = 22.0
+    n_mels: Annotated[int, within(2, 512)] = 26
+    n_mfcc: Annotated[int, within(1, 511)] = 12
+    lifter: Annotated[float, within(0.0, 1e4)] = 22.0
     f_min_hz: float = 0.0
     f_max_hz: float = 8000.0
     pitch_max_hz: float = 500.0
     voicing_cutoff: float = 0.55
-    pitch_memory: int = 48
-    pitch_memory_frames: int = 500
+    pitch_memory: Annotated[int, within(1, 10_000)] = 48
+    pitch_memory_frames: Annotated[int, within(1, 10_000)] = 500
 
     def __post_init__(self) -> None:
         if self.frame_length < 16:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
@@ -21,10 +21,14 @@ from ser_stream.errors import AudioError, ConfigError, SerStreamError
 from ser_stream.files import config_folder, os_reason, write_text
 from ser_stream.frontend import FrontEnd
 from ser_stream.normalizer import Moments, Normalizer, NormalizerState
+from ser_stream.printable import one_line
+from ser_stream.typed import Limits, parse_json, sized, typed, within
 from ser_stream.types import AudioBlock, Float32
 from ser_stream.vad import SileroDetector, SpeechGate
 
 SCHEMA = 1
+# A profile holds two numbers for each feature, and little else.
+LIMITS = Limits(text=1_000_000, depth=3, values=40_000)
 NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 # Speech that a profile needs; a guided reading asks for more.
@@ -63,13 +67,21 @@ class Profile:
         created: date, ISO 8601.
     """
 
-    name: str
-    frontend: str
-    voiced_s: float
-    level_db: float
-    mean: tuple[float, ...]
-    variance: tuple[float, ...]
-    created: str = ""
+    name: Annotated[str, sized(1, 64)]
+    frontend: Annotated[str, sized(1, 100)]
+    voiced_s: Annotated[float, within(0.0, 1e6)]
+    level_db: Annotated[float, within(-1000.0, 1000.0)]
+    mean: Annotated[tuple[Annotated[float, within(-1e9, 1e9)], ...], sized(1, 16384)]
+    variance: Annotated[tuple[Annotated[float, within(0.0, 1e18)], ...], sized(1, 16384)]
+    created: Annotated[str, sized(0, 40)] = ""
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.variance):
+            raise ProfileError(f"{len(self.mean)} means and {len(self.variance)} variances")
+        if not self.voiced_s > 0.0:
+            raise ProfileError(f"need voiced_s > 0, got {self.voiced_s}")
+        if not NAME.fullmatch(self.name):
+            raise ProfileError(f"{self.name!r} cannot be the name of a profile")
 
     def save(self, path: Path) -> None:
         """Write JSON, replacing the file in one step.
@@ -92,33 +104,30 @@ class Profile:
             ProfileError: no such file, or not a profile of this version.
         """
         try:
-            table = json.loads(path.read_text("utf-8"))
-            if table.pop("schema") != SCHEMA:
-                raise ValueError("another schema")
-            profile = cls(
-                str(table["name"]),
-                str(table["frontend"]),
-                float(table["voiced_s"]),
-                float(table["level_db"]),
-                tuple(float(v) for v in table["mean"]),
-                tuple(float(v) for v in table["variance"]),
-                str(table["created"]),
-            )
-            if not len(profile.mean) == len(profile.variance) > 0:
-                raise ValueError("means and variances differ in number")
-            numbers = [*profile.mean, *profile.variance, profile.voiced_s, profile.level_db]
-            if not np.isfinite(numbers).all():
-                raise ValueError("values are not finite")
-            if min(profile.variance) < 0 or profile.voiced_s <= 0:
-                raise ValueError("negative values")
+            with path.open("rb") as file:
+                table = parse_json(file.read(LIMITS.text + 1), LIMITS)
+            if table.pop("schema", None) != SCHEMA:
+                raise ProfileError("another schema")
+            return typed(table, cls)
         except OSError as error:
-            raise ProfileError(f"{path}: no profile there ({error.strerror})") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ProfileError(f"{path}: not a profile of this version: {error}") from error
-        return profile
+            raise ProfileError(f"{path}: no profile there ({os_reason(error)})") from error
+        except (ConfigError, ProfileError) as error:
+            raise ProfileError(
+                f"{path}: not a profile of this version: {one_line(str(error))}; calibrate again"
+            ) from error
 
     def moments(self, normalizer: Normalizer, frames_per_s: float) -> Moments:
-        """What ``normalizer`` is to be told."""
+        """What ``normalizer`` is to be told.
+
+        Raises:
+            ProfileError: it is for other features.
+        """
+        wanted = len(normalizer.prior.mean)
+        if len(self.mean) != wanted:
+            raise ProfileError(
+                f"profile {self.name!r} has {len(self.mean)} features, the model's front end "
+                f"{wanted}; calibrate again with this model"
+            )
         weight = self.voiced_s * frames_per_s
         return normalizer.profile(
             weight, self.level_db, np.array(self.mean), np.array(self.variance)

@@ -8,7 +8,8 @@ An embedder is one ONNX file with one input and one output, and a JSON value in 
   lay between, centred, standardised by ``mean`` and ``std``, and clipped;
 - output ``embedding``: float32 (1, dimension). Only its direction counts.
 
-Any network with this contract will do; ``ser-export`` writes those of ``ser-train speakers``.
+Any network with this contract will do, of the operators that `ser_stream.onnx_file` lists;
+``ser-export`` writes those of ``ser-train speakers``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +25,13 @@ from numpy.typing import NDArray
 from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.extractor import Extractor, Frames
-from ser_stream.files import sha256
 from ser_stream.framing import FrameStream
 from ser_stream.frontend import make_extractor
 from ser_stream.normalizer import NormalizerConfig, voiced_frames
-from ser_stream.onnx_session import open_session, versioned_table
+from ser_stream.onnx_session import ModelFile, Network, check_output, named, versioned_table
 from ser_stream.ring import RingBuffer
+from ser_stream.typed import sized, typed, within
 from ser_stream.types import Float32
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 METADATA_KEY = "ser_stream_speaker"
 SCHEMA = 1
@@ -153,20 +151,20 @@ class SpeakerMeta:
         recipe: every number of the training run.
     """
 
-    name: str
-    frontend: str
-    frontend_params: dict[str, Any]
-    sample_rate_hz: int
-    dimension: int
-    least_frames: int
+    name: Annotated[str, sized(1, 200)]
+    frontend: Annotated[str, sized(1, 40)]
+    frontend_params: Annotated[dict[str, Any], sized(0, 100)]
+    sample_rate_hz: Annotated[int, within(1000, 48000)]
+    dimension: Annotated[int, within(1, 16384)]
+    least_frames: Annotated[int, within(1, 10_000)]
     centring: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    clip: float = 5.0
+    mean: Annotated[tuple[float, ...], sized(1, 16384)]
+    std: Annotated[tuple[float, ...], sized(1, 16384)]
+    clip: Annotated[float, within(1e-3, 1e6)] = 5.0
     voicing: Voicing = field(default_factory=Voicing)
-    training_data: tuple[TrainingData, ...] = ()
-    licence: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    training_data: Annotated[tuple[TrainingData, ...], sized(0, 200)] = ()
+    licence: Annotated[str, sized(0, 1000)] = ""
+    metrics: Annotated[dict[str, Any], sized(0, 1000)] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -188,15 +186,9 @@ class SpeakerMeta:
         """
         table = versioned_table(text, SCHEMA)
         try:
-            table["mean"] = tuple(float(v) for v in table["mean"])
-            table["std"] = tuple(float(v) for v in table["std"])
-            table["voicing"] = Voicing(**table.get("voicing", {}))
-            table["training_data"] = tuple(
-                TrainingData(**d) for d in table.get("training_data", ())
-            )
-            return cls(**table)
-        except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
-            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error!r}") from error
+            return typed(table, cls)
+        except ConfigError as error:
+            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error}") from error
 
 
 class SpeakerEmbedder:
@@ -209,20 +201,19 @@ class SpeakerEmbedder:
         extractor: the front end's per-frame stage; stateless.
     """
 
-    def __init__(
-        self, meta: SpeakerMeta, session: InferenceSession, path: Path, digest: str
-    ) -> None:
+    def __init__(self, meta: SpeakerMeta, network: Network, digest: str) -> None:
         self.meta = meta
-        self.path = path
+        self.path = network.path
         self.digest = digest
         self.extractor: Extractor = make_extractor(meta.frontend, meta.frontend_params)
-        self._session = session
+        self._network = network
         self._present = Presentation(
             meta.centring,
             np.array(meta.mean, dtype=np.float32),
             np.array(meta.std, dtype=np.float32),
             meta.clip,
         )
+        self._check()
 
     def __repr__(self) -> str:
         return f"SpeakerEmbedder({self.meta.name!r}, {self.dimension}, {self.digest[:12]})"
@@ -240,26 +231,15 @@ class SpeakerEmbedder:
                 its metadata.
         """
         path = Path(path)
-        if not path.is_file():
-            raise BundleError(f"{path}: no such speaker embedder")
-        try:
-            digest = sha256(path)
-            session = open_session(path, threads)
-        except Exception as error:  # ONNX Runtime raises bare C++ exceptions of many types
-            raise BundleError(
-                f"{path}: not a network that ONNX Runtime can open: {_reason(error)}"
-            ) from error
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise BundleError(
-                f"{path}: no {METADATA_KEY} metadata, so it is no speaker embedder; train one with "
-                "ser-train speakers, or see ser_stream.speaker for what another one needs"
-            )
-        try:
-            embedder = cls(SpeakerMeta.from_json(text), session, path, digest)
-        except (BundleError, ConfigError, TypeError) as error:
-            raise BundleError(f"{path}: {error}") from error
-        embedder._check()
+        hint = (
+            ", so it is no speaker embedder; train one with ser-train speakers, or see "
+            "ser_stream.speaker for what another one needs"
+        )
+        with named(path):
+            file = ModelFile.read(path, "speaker embedder")
+            meta = SpeakerMeta.from_json(file.text(METADATA_KEY, hint))
+            embedder = cls(meta, Network.open(file, threads), file.digest)
+            embedder._network.try_out(embedder._try_out)
         return embedder
 
     @property
@@ -320,33 +300,33 @@ class SpeakerEmbedder:
         )
 
     def _run(self, x: Float32) -> Float32:
-        return np.asarray(self._session.run(["embedding"], {"features": x[None]})[0])[0]
+        return self._network(x[None])[0][0]
 
     def _check(self) -> None:
-        meta = self.meta
-        try:
-            e = self.extractor
-            if e.sample_rate_hz != meta.sample_rate_hz:
-                raise ConfigError(
-                    f"front end at {e.sample_rate_hz} Hz, embedder at {meta.sample_rate_hz} Hz"
-                )
-            if len(meta.mean) != e.width:
-                raise ConfigError(f"{len(meta.mean)} means for {e.width} features")
-            names = [i.name for i in self._session.get_inputs()]
-            if names != ["features"]:
-                raise ConfigError(f"the graph has inputs {names}, expected ['features']")
-            # Two lengths: a graph of a fixed number of frames must not be found out while it runs.
-            for n in (meta.least_frames, 2 * meta.least_frames + 1):
-                noise = np.random.default_rng(0).standard_normal((n, e.width), dtype=np.float32)
-                out = self._run(self._present(noise, e.gain))
-                if out.shape != (meta.dimension,):
-                    raise ConfigError(f"output (1, *{out.shape}) for dimension {meta.dimension}")
-                if not np.isfinite(out).all():
-                    raise ConfigError("output is not finite")
-        except Exception as error:  # whatever a foreign graph does wrong is one line to the user
+        """See to it that metadata, front end and graph fit each other."""
+        meta, e = self.meta, self.extractor
+        if e.sample_rate_hz != meta.sample_rate_hz:
             raise BundleError(
-                f"{self.path}: graph and metadata do not fit: {_reason(error)}"
-            ) from error
+                f"front end at {e.sample_rate_hz} Hz, embedder at {meta.sample_rate_hz} Hz"
+            )
+        if len(meta.mean) != e.width:
+            raise BundleError(f"{len(meta.mean)} means for {e.width} features")
+        names = (self._network.inputs, self._network.outputs)
+        if names != (["features"], ["embedding"]):
+            raise BundleError(
+                f"the graph has inputs {names[0]} and outputs {names[1]}, "
+                "expected ['features'] and ['embedding']"
+            )
+
+    def _try_out(self) -> None:
+        """Embed noise, and check the answers."""
+        meta, e = self.meta, self.extractor
+        # Two lengths: a graph of a fixed number of frames must not be found out while it runs.
+        for n in (meta.least_frames, 2 * meta.least_frames + 1):
+            noise = np.random.default_rng(0).standard_normal((n, e.width), dtype=np.float32)
+            for frames in (noise, np.zeros_like(noise)):
+                found = self._network(self._present(frames, e.gain)[None])[0]
+                check_output(found, (1, meta.dimension), f"dimension {meta.dimension}")
 
 
 def check_embedder(bundle: ModelBundle, embedder: SpeakerEmbedder) -> None:
@@ -494,7 +474,3 @@ def unit(embedding: Float32) -> Float32:
     """Scale to length 1, float32 of the same shape; zeros stay zeros."""
     length = np.linalg.norm(embedding)
     return np.asarray(embedding / max(float(length), 1e-12), dtype=np.float32)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

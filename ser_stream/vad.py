@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
-from ser_stream.onnx_session import models_folder, open_session
+from ser_stream.onnx_session import ModelFile, Network, models_folder, named
 from ser_stream.ring import RingBuffer
 from ser_stream.types import Float32
 
@@ -73,7 +73,9 @@ class SileroDetector:
     CONTEXT = 128
 
     def __init__(self) -> None:
-        self._session = open_session(models_folder() / self.FILE)
+        path = models_folder() / self.FILE
+        with named(path):
+            self._network = Network.open(ModelFile.read(path))
         self._level = LevelControl(self.chunk_length / 16000)
         self.reset()
 
@@ -81,13 +83,8 @@ class SileroDetector:
         heard = np.concatenate([self._context, self._level(chunks).ravel()])
         self._context = heard[-self.CONTEXT :]
         overlapping = sliding_window_view(heard, self.CONTEXT + self.chunk_length)
-        probabilities, self._h, self._c = self._session.run(
-            None,
-            {
-                "input": np.ascontiguousarray(overlapping[:: self.chunk_length]),
-                "h": self._h,
-                "c": self._c,
-            },
+        probabilities, self._h, self._c = self._network(
+            np.ascontiguousarray(overlapping[:: self.chunk_length]), self._h, self._c
         )
         return np.asarray(probabilities, dtype=np.float32).reshape(-1)
 

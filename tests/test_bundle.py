@@ -55,24 +55,24 @@ def test_the_batch_is_free(bundle):
     [
         ({"schema": 2}, "schema 2, this version reads 1"),
         ({"schema": None}, "no schema version"),
-        ({"labels": None}, "does not fit schema"),
-        ({"labels": ["angry"]}, "two or more different names"),
+        ({"labels": None}, "does not fit schema 1: labels is missing"),
+        ({"labels": ["angry"]}, "labels: expected a list of length >= 2"),
         ({"labels": ["angry", "angry", "sad", "happy"]}, "two or more different names"),
         ({"labels": ["a", "b", "c"], "logit_bias": []}, "output .* for 3 labels"),
         ({"frontend": "os.system"}, "unknown front end"),
-        ({"frontend_params": {"n_mels": 14}}, "do not fit"),
-        ({"mean": [0.0] * 12}, "do not fit"),
+        ({"frontend_params": {"n_mels": 14}}, "51 means and 51 stds for 14 features"),
+        ({"mean": [0.0] * 12}, "12 means and 51 stds for 51 features"),
         ({"std": [0.0] * 51}, "std > 0"),
-        ({"std": ["x"] * 15}, "does not fit schema"),
+        ({"std": ["x"] * 15}, r"std\[0\]: expected a number, got text"),
         ({"sample_rate_hz": 8000}, "front end at 16000 Hz"),
-        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": 0.0}, "temperature: expected a number >= 1e-06"),
         ({"logit_bias": [0.0, 1.0]}, "2 biases for 4 labels"),
-        ({"window_frames": 0}, "window_frames"),
-        ({"normalizer_state": "psychic"}, "does not fit schema"),
+        ({"window_frames": 0}, "window_frames: expected an integer >= 1"),
+        ({"normalizer_state": "psychic"}, "normalizer_state: invalid enum value"),
         ({"embedding": "x-vector"}, "unknown embedding"),
-        ({"metrics": {"test": {"uar": 0.5}}}, "does not fit schema"),
-        ({"metrics": []}, "does not fit schema"),
-        ({"surprise": 1}, "does not fit schema"),
+        ({"metrics": {"test": {"uar": 0.5}}}, "metrics.test: protocol is missing"),
+        ({"metrics": []}, "metrics: expected a table, got a list"),
+        ({"surprise": 1}, "unknown 'surprise'; known: name, labels"),
         ({"smoothing": {"enter": 0.1, "leave": 0.9}}, "does not fit schema"),
         ({"gate": {"threshold": 2.0}}, "does not fit schema"),
         ({"sure": 1.5}, "sure"),
@@ -156,7 +156,7 @@ def test_inputs_that_fit_the_metadata_load(tmp_path, names, embedding):
 )
 def test_inputs_that_do_not_fit_the_metadata_are_refused(tmp_path, names, embedding):
     wanted = ["features", "embedding"] if embedding else ["features"]
-    message = re.escape(f"do not fit: the graph has inputs {names}, expected {wanted}")
+    message = re.escape(f"inputs.onnx: the graph has inputs {names}, expected {wanted}")
     with pytest.raises(BundleError, match=message) as caught:
         ModelBundle.load(with_inputs(tmp_path, names, embedding))
     assert "\n" not in str(caught.value)
@@ -192,7 +192,9 @@ def test_files_that_are_no_bundles_are_refused(tmp_path):
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "text.onnx").write_text("not a model")
     for name in ("empty.onnx", "text.onnx"):
-        with pytest.raises(BundleError, match="not a model") as caught:
+        with pytest.raises(
+            BundleError, match="not a model file that can be run: not ONNX"
+        ) as caught:
             ModelBundle.load(tmp_path / name)
         assert "\n" not in str(caught.value)
     model = onnx.load(default_model_path())

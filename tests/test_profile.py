@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,14 @@ def test_what_counts_as_speech_is_said_by_the_model(tmp_path, speech):
         {"mean": [1.0], "variance": [-1.0]},
         {"voiced_s": 0},
         {"level_db": "loud"},
+        {"level_db": float("inf")},
+        {"voiced_s": 10**400},
+        {"mean": [10**400] * 51},
+        {"mean": [[[]]]},
+        {"name": "\x1b[31mme"},
+        {"name": "\ud800"},
+        {"created": 3},
+        {"surprise": 1},
     ],
 )
 def test_broken_profiles_are_refused(made, tmp_path, changes):
@@ -180,12 +189,29 @@ def test_broken_profiles_are_refused(made, tmp_path, changes):
         Profile.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "\0", "[" * 100_000, '{"mean":' + "[" * 3000,
+     '{"voiced_s":' + "9" * 5000 + "}", '{"schema": 1, "schema": 1}',
+     '{"name": "' + "x" * 2_000_000],
+)  # fmt: skip
 def test_other_files_are_no_profiles(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(ProfileError, match="not a profile of this version"):
         Profile.load(path)
+
+
+def test_a_profile_of_another_length_is_refused(bundle, made, monkeypatch):
+    short = replace(made, mean=made.mean[:5], variance=made.variance[:5])
+    with pytest.raises(ProfileError, match="5 features, the model's front end 51; calibrate"):
+        Engine(bundle, EngineConfig(profile=short))
+    # As a file that claims the front end's key.
+    short.save(profile_path("me"))
+    result = CliRunner().invoke(
+        app, ["score", "--profile", "me", "--model", str(bundle.path), str(bundle.path)]
+    )
+    assert isinstance(result.exception, ProfileError)
 
 
 def test_names_that_are_no_file_names_are_refused():

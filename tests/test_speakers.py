@@ -489,7 +489,7 @@ def test_files_that_are_no_embedder_are_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no graph")
     for path, told in (
         (tmp_path / "none.onnx", "no such"),
-        (tmp_path / "text.onnx", "cannot open|can open"),
+        (tmp_path / "text.onnx", "not ONNX"),
         (default_model_path(), "no speaker embedder"),
     ):
         with pytest.raises(BundleError, match=told):

@@ -22,11 +22,12 @@ pytest.importorskip("onnxscript")
 from export.cli import PARTIAL  # noqa: E402
 from export.cli import app as export_app  # noqa: E402
 from export.to_onnx import export  # noqa: E402
-from ser_stream.bundle import ModelBundle, WordInput  # noqa: E402
+from ser_stream.bundle import METADATA_KEY, ModelBundle, WordInput  # noqa: E402
 from ser_stream.cli import app  # noqa: E402
 from ser_stream.engine import Engine, EngineConfig  # noqa: E402
 from ser_stream.frontend import make_extractor  # noqa: E402
 from ser_stream.normalizer import NormalizerState  # noqa: E402
+from ser_stream.onnx_file import read_metadata  # noqa: E402
 from ser_stream.profile import ProfileRecorder  # noqa: E402
 from ser_stream.types import AudioBlock, Prediction  # noqa: E402
 from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
@@ -167,6 +168,10 @@ def model(request, made) -> Model:
 @pytest.fixture(scope="module", params=STREAMS)
 def stream(request, made) -> Model:
     return made(request.param)
+
+
+def test_a_file_holds_nothing_but_what_the_runtime_reads(model):
+    assert set(read_metadata(model.path.read_bytes())) == {METADATA_KEY}
 
 
 @pytest.fixture(scope="module")

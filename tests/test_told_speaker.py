@@ -257,4 +257,4 @@ def test_the_command_tells_who_speaks(trained, told, embedder_path, demo_path):
     shown = ser_stream("info", model)
     assert "speaker      12 values of the embedder mean.onnx" in shown.stdout
     wrong = ser_stream("score", demo_path, "--embedder", demo_path)
-    one_line(wrong, 1, "not a network that ONNX Runtime can open")
+    one_line(wrong, 1, "not a speaker embedder that can be run: not ONNX")
