@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_stream.errors import SerStreamError
+from ser_stream.errors import SerStreamError, excerpt
 from ser_stream.files import os_reason, write_text
 
 COLUMNS = ("path", "emotion", "speaker", "start_s", "end_s")
@@ -93,7 +94,8 @@ def keep(manifest: Path, clip: Clip) -> int:
     needed += [column for column in ("start_s", "end_s") if cells[column]]
     if missing := [column for column in needed if column not in rows.columns]:
         raise ManifestError(
-            f"{manifest}: no column {', '.join(missing)}; its columns: {', '.join(rows.columns)}"
+            f"{manifest}: no column {', '.join(missing)}; "
+            f"its columns: {excerpt(', '.join(rows.columns), 200)}"
         )
     count = rows.put(cells)
     try:
@@ -155,7 +157,8 @@ class _Rows:
             start = float(row.get("start_s", "") or 0.0)
         except ValueError:
             start = math.nan
-        return (self._file.parent / row.get("path", "")).resolve(), start
+        # `Path.resolve` raises for a link to itself.
+        return Path(os.path.realpath(self._file.parent / row.get("path", ""))), start
 
 
 def _column(name: str, names: list[str]) -> str:
@@ -183,10 +186,14 @@ def _unicode(text: str) -> bool:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_bytes().decode()
+        data = file.read_bytes()
+        # UTF-16 without a byte order mark is valid UTF-8, full of zero bytes.
+        if b"\0" not in data:
+            return data.decode()
     except FileNotFoundError:
         return ""
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{file}: not UTF-8; save it as UTF-8") from error
+    except UnicodeDecodeError:
+        pass
     except OSError as error:
         raise ManifestError(f"{file}: cannot read ({os_reason(error)})") from error
+    raise ManifestError(f"{file}: not UTF-8; save it as UTF-8")

@@ -148,6 +148,9 @@ def _recording(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
             _check_regular(path)
             file = stack.enter_context(path.open("rb", buffering=0))
             opened = for_libsndfile(path)
+            if path.suffix.upper().removeprefix(".") in HEADERLESS:
+                # soundfile would not look into a file with this name.
+                opened = file.fileno()
         if os.fstat(file.fileno()).st_size == 0:
             raise AudioError(f"{path}: empty file")
         found = samples_of(file)

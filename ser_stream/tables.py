@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from ser_stream.errors import SerStreamError
+from ser_stream.errors import SerStreamError, excerpt
 
 
 def utf8_text(path: Path, error: type[SerStreamError]) -> str:
@@ -83,7 +83,9 @@ def _columns(
     # A synonym is a further column where the name itself is there.
     columns = [n if synonyms.get(n, n) in names else synonyms.get(n, n) for n in names]
     if missing := [column for column in required if column not in columns]:
-        raise error(f"{path}: no column {', '.join(missing)}; its columns: {', '.join(names)}")
+        raise error(
+            f"{path}: no column {', '.join(missing)}; its columns: {excerpt(', '.join(names), 200)}"
+        )
     if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
-        raise error(f"{path}: columns that come twice: {', '.join(twice)}")
+        raise error(f"{path}: columns that come twice: {excerpt(', '.join(twice), 200)}")
     return columns

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -27,7 +28,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_stream.errors import ConfigError
+from ser_stream.errors import ConfigError, excerpt
 from ser_stream.files import os_reason, replacing
 from ser_stream.types import Float32, Word
 
@@ -69,6 +70,10 @@ _TAKEN_APART = {
     "'tis": ["'t", "is"],
     "'twas": ["'t", "was"],
 }
+_LONGEST_TAKEN_APART = max(map(len, _TAKEN_APART))
+# No script puts more marks onto a letter. Unicode's normalisation sorts the marks of a letter, in
+# quadratic time.
+_MOST_MARKS = 30
 
 _MAGIC = b"SERWORD1"
 _HEAD = struct.Struct("<8sII")  # magic, length and CRC-32 of the JSON behind it
@@ -76,7 +81,9 @@ _HEAD_BYTES = 4096
 _SAMPLE_BYTES = 1 << 16
 _LINES_TO_COUNT = 100
 _PROGRESS_LINES = 10000
-_EXCERPT = 40
+# A vector has some thousand values at most; a file without line ends is not read whole.
+_LONGEST_LINE = 1 << 20
+_HEADER = re.compile(rb"(\d{1,18})\s+(\d{1,18})\s*")
 _NOT_UTF8 = "not UTF-8; save it as UTF-8"
 _COMPRESSED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
@@ -120,12 +127,29 @@ def spoken_words(text: str) -> list[str]:
 
 
 def _without_markers(text: str) -> str:
-    # Soft hyphens, joiners and direction marks (Cf) say nothing about the word they are in.
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf").translate(_APOSTROPHES)
-    return _MARKER.sub(
-        lambda m: f" {UNKNOWN} " if m[0].lower() in _NOT_UNDERSTOOD else " ",
-        unicodedata.normalize("NFKC", text),
-    )
+    text = _without_invisible(text).translate(_APOSTROPHES)
+    # Normalisation may bring marks and apostrophes: "\u0149" is one character.
+    text = _without_invisible(unicodedata.normalize("NFKC", text)).translate(_APOSTROPHES)
+    return _MARKER.sub(lambda m: f" {UNKNOWN} " if m[0].lower() in _NOT_UNDERSTOOD else " ", text)
+
+
+def _without_invisible(text: str) -> str:
+    """``text`` without what says nothing about its words.
+
+    That is soft hyphens, joiners and direction marks (Cf), and marks beyond 30 on a letter.
+    """
+    if text.isascii():
+        return text
+    kept = []
+    marks = 0
+    for char in text:
+        category = unicodedata.category(char)
+        if category == "Cf":
+            continue
+        marks = marks + 1 if category[0] == "M" else 0
+        if marks <= _MOST_MARKS:
+            kept.append(char)
+    return "".join(kept)
 
 
 def _plain(text: str) -> str:
@@ -146,12 +170,26 @@ def _is_sign(char: str) -> bool:
 
 
 def _split(word: str) -> list[str]:
-    if word in _TAKEN_APART:
-        return _TAKEN_APART[word]
-    for end in _ENDINGS:
-        if word.endswith(end) and (stem := word.removesuffix(end).rstrip("'")):
-            return [*_split(stem), end]
-    return [word]
+    """Take endings off ``word``: it may have any number of them, so there is no recursion."""
+    endings: list[str] = []
+    length = len(word)
+    while True:
+        if length <= _LONGEST_TAKEN_APART and (parts := _TAKEN_APART.get(word[:length])):
+            return [*parts, *reversed(endings)]
+        for end in _ENDINGS:
+            if word.endswith(end, 0, length) and (stem := _stem_end(word, length - len(end))):
+                endings.append(end)
+                length = stem
+                break
+        else:
+            return [word[:length], *reversed(endings)]
+
+
+def _stem_end(word: str, end: int) -> int:
+    """Length of ``word[:end]`` without the apostrophes at its end."""
+    while end and word[end - 1] == "'":
+        end -= 1
+    return end
 
 
 def pad(sequences: Sequence[Float32], length: int) -> tuple[Float32, NDArray[np.bool_]]:
@@ -294,7 +332,7 @@ class _Cache:
         try:
             with path.open("rb") as file:
                 magic, length, check = _HEAD.unpack(file.read(_HEAD.size))
-                text = file.read(length)
+                text = file.read(min(length, _HEAD_BYTES))
             if magic != _MAGIC or zlib.crc32(text) != check:
                 return None
             head = json.loads(text)
@@ -425,7 +463,7 @@ class _TextFile:
         self.digest = ""
         self._announced: int | None = None
         with self._reading() as file:
-            first = list(islice(file, _LINES_TO_COUNT + 1))
+            first = list(islice(self._lines(file), _LINES_TO_COUNT + 1))
         start = b"".join(first)
         if not start.strip():
             raise WordVectorsError(f"{path}: empty")
@@ -434,10 +472,13 @@ class _TextFile:
         if b"\0" in start:
             raise WordVectorsError(f"{path}, line 1: {_NOT_UTF8}")
         self.dimension = _dimension(first)
-        if header := re.fullmatch(rb"(\d+)\s+(\d+)\s*", first[0].removeprefix(codecs.BOM_UTF8)):
+        if header := _HEADER.fullmatch(first[0].removeprefix(codecs.BOM_UTF8)):
+            words, dimension = int(header[1]), int(header[2])
             others = first[1:]
-            if not b"".join(others).strip() or _dimension(others) == int(header[2]):
-                self._announced, self.dimension = int(header[1]), int(header[2])
+            if not b"".join(others).strip():
+                raise self._wrong_count(0, words)
+            if _dimension(others) == dimension:
+                self._announced, self.dimension = words, dimension
         if self.dimension < 1:
             raise self._error(1, "no numbers behind the word", first[0])
 
@@ -446,7 +487,7 @@ class _TextFile:
         done = words = 0
         with self._reading() as file:
             size = max(1, os.stat(file.fileno()).st_size)
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(self._lines(file), start=1):
                 digest.update(line)
                 done += len(line)
                 if number % _PROGRESS_LINES == 0:
@@ -461,10 +502,7 @@ class _TextFile:
                     raise self._error(number, str(error), line) from error
                 words += 1
         if words == 0 or self._announced not in (None, words):
-            raise WordVectorsError(
-                f"{self._path}: {words} words, its first line says {self._announced}; "
-                "is the file whole?"
-            )
+            raise self._wrong_count(words, self._announced)
         self.digest = digest.hexdigest()
         self._on_progress(1.0)
 
@@ -477,11 +515,19 @@ class _TextFile:
         with file:
             yield file
 
+    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), start=1):
+            if len(line) == _LONGEST_LINE:
+                raise self._error(number, f"a line of {_LONGEST_LINE} bytes or more", line)
+            yield line
+
+    def _wrong_count(self, words: int, announced: int | None) -> WordVectorsError:
+        return WordVectorsError(
+            f"{self._path}: {words} words, its first line says {announced}; is the file whole?"
+        )
+
     def _error(self, number: int, reason: str, line: bytes) -> WordVectorsError:
-        excerpt = line.strip().decode("utf-8", "replace")
-        if len(excerpt) > _EXCERPT:
-            excerpt = excerpt[:_EXCERPT] + "..."
-        return WordVectorsError(f"{self._path}, line {number}: {reason}: {excerpt!r}")
+        return WordVectorsError(f"{self._path}, line {number}: {reason}: {_quoted(line.strip())}")
 
 
 def _dimension(lines: Sequence[bytes]) -> int:
@@ -502,6 +548,10 @@ def _is_number(field: bytes) -> bool:
     return True
 
 
+def _quoted(data: bytes) -> str:
+    return excerpt(data.decode("utf-8", "replace"))
+
+
 def _word_and_vector(line: bytes, dimension: int) -> tuple[bytes, Float32]:
     """The word and the vector of a line.
 
@@ -518,10 +568,10 @@ def _word_and_vector(line: bytes, dimension: int) -> tuple[bytes, Float32]:
             vector = np.fromiter(map(float, fields[1:]), np.float32, dimension)
     except ValueError:
         wrong = next(field for field in fields[1:] if not _is_number(field))
-        raise ValueError(f"{wrong.decode('utf-8', 'replace')!r} is not a number") from None
+        raise ValueError(f"{_quoted(wrong)} is not a number") from None
     if not np.isfinite(vector).all():
         wrong = fields[1 + int(np.flatnonzero(~np.isfinite(vector))[0])]
-        raise ValueError(f"{wrong.decode()!r} is not a finite number")
+        raise ValueError(f"{_quoted(wrong)} is not a finite number")
     parts = word.split()
     if len(parts) > 1 and _is_number(parts[-1]):
         numbers = dimension + _numbers_at_end(parts)

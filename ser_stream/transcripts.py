@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 
-from ser_stream.errors import SerStreamError
+from ser_stream.errors import SerStreamError, excerpt
 from ser_stream.files import name_from_utf8
 from ser_stream.tables import table_rows, utf8_text
 from ser_stream.text import spoken_words, words_between
@@ -37,11 +37,14 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+# Python refuses to read a number of thousands of digits.
+_ENTITY = re.compile(
+    r"&(?:#\d{1,7}(?!\d)|#[xX][\da-fA-F]{1,6}(?![\da-fA-F])|[A-Za-z][A-Za-z\d]{1,31});?"
+)
 _CHANGE_OF_SPEAKER = re.compile(r"^(?:>>+|[-–—])\s*")
 _SPEAKER = re.compile(r"[\[(]?([^\W\d_][^:\[\]()<>]{0,40}?)[\])]?:(?=\s|$)")
 _MAX_NAMES = 3
 _NO_CUE = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
-_EXCERPT = 40
 
 
 class TranscriptError(SerStreamError):
@@ -136,11 +139,13 @@ def read_transcripts_csv(path: str | Path) -> dict[Path, Transcript]:
             audio = path.parent / name_from_utf8(row["path"])
         if not os.path.isfile(audio):
             named = str(path.parent / row["path"])
-            raise TranscriptError(f"{where}: no audio file {named!r:.200}")
+            raise TranscriptError(f"{where}: no audio file {excerpt(named, 200)}")
         audio = audio.resolve()
         span = _span(row, where)
         if audio in untimed or (span is None and audio in timed):
-            raise TranscriptError(f"{where}: {row['path']} again; rows of a file all need times")
+            raise TranscriptError(
+                f"{where}: {excerpt(row['path'], 200)} again; rows of a file all need times"
+            )
         if span is None:
             untimed[audio] = _untimed(row["text"])
         else:
@@ -228,7 +233,9 @@ def _spoken(lines: list[str], vtt: bool) -> str:
     texts = []
     for line in lines:
         text = _TAG.sub("", _BREAK.sub(" ", line))
-        text = _CHANGE_OF_SPEAKER.sub("", (html.unescape(text) if vtt else text).strip(), count=1)
+        if vtt:
+            text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+        text = _CHANGE_OF_SPEAKER.sub("", text.strip(), count=1)
         speaker = _SPEAKER.match(text)
         if speaker is not None and _is_name(speaker[1]):
             text = text[speaker.end() :]
@@ -242,10 +249,7 @@ def _is_name(text: str) -> bool:
 
 
 def _broken(path: Path, index: int, line: str, reason: str) -> TranscriptError:
-    excerpt = line.strip()
-    if len(excerpt) > _EXCERPT:
-        excerpt = excerpt[:_EXCERPT] + "..."
-    return TranscriptError(f"{path}, line {index + 1}: {reason}: {excerpt!r}")
+    return TranscriptError(f"{path}, line {index + 1}: {reason}: {excerpt(line.strip())}")
 
 
 def _span(row: dict[str, str], where: str) -> tuple[float, float] | None:
@@ -259,7 +263,7 @@ def _span(row: dict[str, str], where: str) -> tuple[float, float] | None:
         start_s = end_s = math.nan
     if not 0.0 <= start_s <= end_s < math.inf:
         raise TranscriptError(
-            f"{where}: start_s and end_s are {cells[0]!r} and {cells[1]!r}; "
+            f"{where}: start_s and end_s are {excerpt(cells[0])} and {excerpt(cells[1])}; "
             "give seconds from the file's start, in this order, or neither"
         )
     return start_s, end_s

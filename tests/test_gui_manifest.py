@@ -101,7 +101,7 @@ def test_an_empty_file_gets_a_header(folder):
     [
         (
             b"path,emotion\na.wav,sad\n",
-            "no column speaker, start_s, end_s; its columns: path, emotion",
+            "no column speaker, start_s, end_s; its columns: 'path, emotion'",
         ),
         (b"path,emotion,speaker\na.wav,sad,ann\n", "no column start_s, end_s"),
         (b"path,emotion,speaker,start_s,end_s\n\xff\n", "not UTF-8"),

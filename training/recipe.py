@@ -20,6 +20,8 @@ from training.models import check_model
 
 T = TypeVar("T")
 
+_TOO_DEEP = "tables or lists nested too deep"
+
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
@@ -462,7 +464,10 @@ def load_book(name: str | Path) -> RecipeBook:
         else:
             text = (resources.files("training.recipes") / f"{name}.toml").read_text("utf-8")
         table = tomllib.loads(text)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"recipe {name}: {_TOO_DEEP}") from error
+    # A number of thousands of digits is a ValueError, as is text that is not UTF-8 or not TOML.
+    except (OSError, ValueError) as error:
         raise ConfigError(f"recipe {name}: {error}") from error
     try:
         variants = table.pop("variants", {})
@@ -480,8 +485,10 @@ def load_book(name: str | Path) -> RecipeBook:
                 check_front_end(recipe.frontend, recipe.frontend_params)
         if unknown := {r.variant for r in rows} - {"", *variants}:
             raise ConfigError(f"recipe: rows of unknown variants {sorted(unknown)}")
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"recipe {name}: {error!r}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(f"recipe {name}: {type(error).__name__}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"recipe {name}: {_TOO_DEEP}") from error
     return book
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_stream.errors import excerpt
 from training.corpora.base import AUDIO_SUFFIXES, CorpusError, Utterance
 
 EMOTIONS = {
@@ -38,10 +39,12 @@ RECORD = re.compile(
     r"\[\s*(?P<start>\d+(\.\d+)?)\s*-\s*(?P<end>\d+(\.\d+)?)\s*\]\s+"
     r"(?P<name>\S+)\s+(?P<label>\S+)\s+\[(?P<vad>[^\]]*)\]\s*"
 )
-# Parts of a turn's name, which is split on "_": Ses01F, impro04 or script01, (1b,) M000.
-FIRST = re.compile(r"(?P<session>Ses\d\d)[FM]")
-KIND = re.compile(rf"(?P<kind>{'|'.join(PARTS)})\d\d[a-z]?")
-LAST = re.compile(r"(?P<gender>[FM])\d+")
+# Ses01F_impro04_M000, Ses01F_script02_1_F003, Ses05M_impro05a_M000
+NAME = re.compile(
+    rf"(?P<session>Ses\d\d)[FM]_(?P<kind>{'|'.join(PARTS)})\d\d[a-z]?(?:_[0-9A-Za-z]+){{0,2}}"
+    r"_(?P<gender>[FM])\d+"
+)
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ def read(folder: Path) -> list[Utterance]:
         audio = _Audio(session / "sentences" / "wav")
         for path in labels:
             for turn in read_turns(path):
+                name = NAME.fullmatch(turn.name)
+                if name is None or len(turn.name) > LONGEST_NAME:
+                    raise CorpusError(
+                        f"{path}: {excerpt(turn.name)} is not named as this corpus names its turns"
+                    )
                 if turn.name in seen:
                     raise CorpusError(f"{path}: {turn.name} is labelled a second time")
                 seen.add(turn.name)
@@ -110,7 +118,7 @@ def read(folder: Path) -> list[Utterance]:
                 if file is None:
                     missing.append(turn.name)
                 else:
-                    utterances.append(_utterance(turn, file, texts.get(turn.name, ""), path))
+                    utterances.append(_utterance(turn, name, file, texts.get(turn.name, "")))
     if missing:
         raise CorpusError(
             f"iemocap: {len(missing)} labelled turns have no audio, first {missing[0]}; "
@@ -135,7 +143,9 @@ def read_turns(path: Path) -> list[Turn]:
             continue
         match = RECORD.fullmatch(line)
         if match is None or match["label"] not in EMOTIONS:
-            raise CorpusError(f"{path}, line {number}: not a labelled turn: {line.strip()!r}")
+            raise CorpusError(
+                f"{path}, line {number}: not a labelled turn: {excerpt(line.strip())}"
+            )
         turn = Turn(
             match["name"],
             match["label"],
@@ -160,20 +170,15 @@ def read_transcripts(paths: Iterable[Path]) -> dict[str, str]:
     return texts
 
 
-def _utterance(turn: Turn, file: Path, text: str, source: Path) -> Utterance:
-    parts = turn.name.split("_")
-    first, last = FIRST.fullmatch(parts[0]), LAST.fullmatch(parts[-1])
-    kind = KIND.fullmatch(parts[1]) if len(parts) > 2 else None
-    if first is None or last is None or kind is None:
-        raise CorpusError(f"{source}: {turn.name!r} is not named as this corpus names its turns")
-    session = f"iemocap/{first['session']}"
+def _utterance(turn: Turn, name: re.Match[str], file: Path, text: str) -> Utterance:
+    session = f"iemocap/{name['session']}"
     return Utterance(
         file,
         "iemocap",
-        session + last["gender"],
+        session + name["gender"],
         EMOTIONS[turn.label],
         session,
-        PARTS[kind["kind"]],
+        PARTS[name["kind"]],
         text,
     )
 

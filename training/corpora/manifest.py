@@ -9,8 +9,10 @@ those to use.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
+from ser_stream.errors import excerpt
 from ser_stream.labels import canonical
 from ser_stream.tables import table_rows
 from training.corpora.base import CorpusError, Utterance
@@ -59,8 +61,9 @@ def _utterance(row: dict[str, str], folder: Path, where: str) -> Utterance:
         if not row[column]:
             raise CorpusError(f"{where}: no {column}")
     audio = folder / row["path"]
-    if not audio.is_file():
-        raise CorpusError(f"{where}: no audio file {audio}")
+    # `Path.is_file` raises for a text that is too long to be a path.
+    if not os.path.isfile(audio):
+        raise CorpusError(f"{where}: no audio file {excerpt(str(audio), 200)}")
     start_s = _seconds(row, "start_s", where) or 0.0
     end_s = _seconds(row, "end_s", where)
     if end_s is not None and end_s <= start_s:
@@ -88,5 +91,7 @@ def _seconds(row: dict[str, str], column: str, where: str) -> float | None:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0.0):
-        raise CorpusError(f"{where}: {column} is {cell!r}, want seconds from the file's start")
+        raise CorpusError(
+            f"{where}: {column} is {excerpt(cell)}, want seconds from the file's start"
+        )
     return value
