@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from ser_stream.entry import on_end_signals, run_command, version_of
+from ser_stream.entry import end_by_signals, on_end_signals, run_command, version_of
 from ser_stream.errors import SerStreamError
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -71,6 +71,7 @@ def gui(
     if start or demo:
         window.live.start()
     application.exec()
+    end_by_signals()
 
 
 def _tell_of_bugs(report: Callable[[BaseException], None]) -> None:

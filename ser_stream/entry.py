@@ -86,3 +86,10 @@ def exit_on_end_signals() -> None:
     The exit code is that of a shell, 128 and the signal's number; Ctrl-C stays KeyboardInterrupt.
     """
     on_end_signals(lambda number: sys.exit(128 + number), END_SIGNALS[1:])
+
+
+def end_by_signals() -> None:
+    """Let signals end the process at once, because nothing is left that they could spoil."""
+    for number in END_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)

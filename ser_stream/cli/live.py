@@ -39,7 +39,7 @@ from ser_stream.cli.options import (
     SmoothingOption,
     VectorsOption,
 )
-from ser_stream.entry import EXIT_ERROR, drop_output, on_end_signals, version_of
+from ser_stream.entry import EXIT_ERROR, drop_output, end_by_signals, on_end_signals, version_of
 from ser_stream.errors import CommandLineError, ConfigError
 
 if TYPE_CHECKING:
@@ -258,28 +258,28 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
             sinks.append(RowSink(RowWriter(sys.stdout, True), meta.labels, meta.sample_rate_hz))
         session = Session(source, engine, sinks, options.duration_s, taps=[recorder], words=words)
         notices = _RecordingNotices(recorder)
-        # Until the process ends: nothing may cut short the end of the files.
+        # Nothing may cut short what ends the files, a second signal neither.
         on_end_signals(asked.append)
-        notices.begin(wanted, source.sample_rate_hz, options.overwrite)
-        after.callback(recorder.close)
-        after.callback(session.wait, LEFT_S)
-        session.start()
         try:
-            _watch(session, timeline, view, console, asked, notices)
+            notices.begin(wanted, source.sample_rate_hz, options.overwrite)
+            after.callback(session.wait, LEFT_S)
+            session.start()
+            try:
+                _watch(session, timeline, view, console, asked, notices)
+            finally:
+                session.stop(STOP_S)
+                recorder.close()
+                notices.tell()
+            for line in summary_lines(timeline, session.snapshot.position_s):
+                typer.echo(line, err=options.jsonl)
         except OSError:
+            # A terminal that was closed takes no more text.
             if signal.SIGHUP not in asked:
                 raise
+            drop_output()
         finally:
-            session.stop(STOP_S)
-    notices.tell()
-    try:
-        for line in summary_lines(timeline, session.snapshot.position_s):
-            typer.echo(line, err=options.jsonl)
-    except OSError:
-        # A terminal that was closed takes no more text.
-        if signal.SIGHUP not in asked:
-            raise
-        drop_output()
+            # What is left is to close the device, which may take forever.
+            end_by_signals()
     if words is not None and words.error is not None:
         typer.echo(f"{words.error}; {SOUND_ALONE}", err=True)
     if session.error is not None:
