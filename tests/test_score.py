@@ -151,8 +151,11 @@ def test_a_table_appears_once_all_is_done(tmp_path, clip):
     assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
 
 
-@pytest.mark.parametrize("earlier", [True, False])
-def test_ctrl_c_keeps_the_rows_under_another_name(tmp_path, clip, earlier):
+@pytest.mark.parametrize(
+    ("number", "code", "earlier"),
+    [(signal.SIGINT, 130, True), (signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)],
+)
+def test_a_signal_keeps_the_rows_under_another_name(tmp_path, clip, number, code, earlier):
     out, partial = tmp_path / "out.csv", tmp_path / "out.partial.csv"
     if earlier:
         out.write_text("a table of yesterday")
@@ -160,9 +163,9 @@ def test_ctrl_c_keeps_the_rows_under_another_name(tmp_path, clip, earlier):
         [*COMMAND, clip, "-", clip, "-o", out], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )
     until_it_reads(process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     told = process.communicate(timeout=HANG_S)[1].decode()
-    assert process.returncode == 130
+    assert process.returncode == code
     state = "as it was" if earlier else "not written"
     assert told == (
         f"interrupted: scored 1 of 3 files, kept in {partial}; {out} is {state}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -409,7 +410,23 @@ def _cross_validate(
         if here.rank == 0:
             for one in runs:
                 held.enter_context(claimed(one))
+            held.enter_context(_telling_what_is_kept(runs, jobs))
         return _train_and_report(runs, jobs, workers, failed, follower=here.rank > 0)
+
+
+@contextmanager
+def _telling_what_is_kept(runs: list[Run], jobs: list[Job]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        finished = sum(job.result is not None for job in jobs)
+        folder = os.path.commonpath([one.folder for one in runs])
+        typer.echo(
+            f"interrupted: {finished} of {len(jobs)} folds are finished, the others keep their "
+            f"last whole epoch, all in {folder}; the same command goes on",
+            err=True,
+        )
+        raise
 
 
 def _train_and_report(
@@ -640,7 +657,16 @@ def speakers_command(
             if not bars.console.is_terminal:
                 typer.echo(f"epoch {epoch.number} of {recipe.train.epochs}: {told}", err=True)
 
-        checkpoint = speakers.run_speakers(run, _teller(bars, features), on_epoch)
+        try:
+            checkpoint = speakers.run_speakers(run, _teller(bars, features), on_epoch)
+        except KeyboardInterrupt:
+            bars.stop()
+            typer.echo(
+                f"interrupted: nothing is kept in {output}, finished features are in {run.cache}; "
+                "the same command begins anew",
+                err=True,
+            )
+            raise
     for name, result in checkpoint.metrics.items():
         eer = "too few recordings" if result["eer"] is None else f"EER {result['eer']:.3f}"
         typer.echo(f"{recipe.name} on {name} ({len(result['speakers'])} speakers): {eer}")

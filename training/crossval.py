@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -300,6 +301,9 @@ def run_jobs(
                 yield futures[future], _result_of(future.result, keep_going)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            # What they write is whole or not there, and leaving the pool waits for their folds.
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             raise
 
 
@@ -314,6 +318,8 @@ def _result_of(call: Callable[[], dict[str, Any]], keep_going: bool) -> dict[str
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
+    # Ctrl-C reaches every process of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
