@@ -12,4 +12,4 @@ if command -v pulseaudio > /dev/null; then
 fi
 # Threads that spin for one another make tests on a busy machine ten times slower.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n auto --dist loadgroup "$@"

@@ -23,6 +23,8 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 RATE_HZ = 16000
+# Groups of which two tests at a time would disturb each other.
+OUTSIDE = ("microphone", "display")
 GROUPS = ("microphone", "corpus", "display", "strace")
 SHARED = Path(os.environ.get("SER_STREAM_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -94,8 +96,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all tests of a file, and one all that need something from outside."""
+    for item in items:
+        outside = any(item.get_closest_marker(group) for group in OUTSIDE)
+        item.add_marker(pytest.mark.xdist_group("outside" if outside else str(item.path)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--no-skipped-group"):
+    # The processes report to one that runs no test: it alone can tell.
+    if config.getoption("--no-skipped-group") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkippedGroups(), "skipped-groups")
 
 
@@ -104,15 +115,10 @@ class SkippedGroups:
 
     def __init__(self) -> None:
         self._ran = dict.fromkeys(GROUPS, False)
-        self._groups_of: dict[str, list[str]] = {}
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            self._groups_of[item.nodeid] = [g for g in GROUPS if item.get_closest_marker(g)]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and not report.skipped:
-            self._ran |= dict.fromkeys(self._groups_of[report.nodeid], True)
+            self._ran |= {group: True for group in GROUPS if group in report.keywords}
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if not all(self._ran.values()) and session.exitstatus == 0:
