@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from importlib import resources
@@ -15,6 +16,7 @@ import soundfile
 from hypothesis import settings
 
 from ser_stream.bundle import ModelBundle
+from ser_stream.entry import END_SIGNALS
 
 # Windows of tests need no display; those that do are marked.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -35,6 +37,19 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SER_STREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """Handlers that a command leaves until its process ends are not left to other tests.
+
+    Processes that are forked inherit them, and one that handles SIGTERM may never end.
+    """
+    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
+import signal
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -249,6 +250,8 @@ _worker: tuple[Extractor, list[Float32], int] | None = None
 
 def _start_worker(recipe: Recipe, noises: list[Float32]) -> None:
     global _worker  # noqa: PLW0603 what a pool's initialiser leaves to its jobs
+    # A handler that a fork inherits may keep the pool from ending it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # One thread per process: the pool already uses every core.
     threadpool_limits(1)
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
