@@ -88,8 +88,9 @@ class BeliefFilter:
         log = np.log(np.maximum(self._belief, LEAST_BELIEF, dtype=np.float64))
         log += dt_s / c.evidence_s * likelihood
         belief = np.exp(log - log.max())
-        self._belief = (belief / belief.sum()).astype(np.float32)
-        return self._belief
+        belief = (belief / belief.sum()).astype(np.float32)
+        self._belief = belief
+        return belief
 
     def pause(self, dt_s: float) -> None:
         """Let ``dt_s`` seconds pass in which the emotion may have changed and nothing was heard."""
