@@ -22,7 +22,10 @@ PARTIAL = 3
 def run(
     checkpoint: Annotated[
         Path,
-        typer.Argument(help="A fold's folder, its checkpoint, a run's folder, or an embedder's."),
+        typer.Argument(
+            help="A fold's folder, its checkpoint, a run's folder, or an embedder's; with "
+            "--settings a model file."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -37,6 +40,14 @@ def run(
         list[Path] | None,
         typer.Option("--audio", help="Check parity on these files, not on the run's windows."),
     ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            "--settings",
+            metavar="RECIPE",
+            help="Give a model file the smoothing, gate and `sure` of a recipe; its weights stay.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -49,6 +60,14 @@ def run(
     Of a run's folder the first fold is taken; with --all every one gets a file, next to its
     checkpoint or in the folder --output.
     """
+    if settings is not None:
+        from export.settings import write_settings
+        from training.recipe import load_recipe
+
+        target = output or checkpoint
+        digest = write_settings(checkpoint, load_recipe(settings), target)
+        typer.echo(f"{target}: settings of {settings}; weights as they were, SHA-256 {digest}")
+        return
     from export.speaker import export_speaker, is_speaker_checkpoint
     from export.to_onnx import describe
     from training.checkpoint import CHECKPOINT

@@ -129,10 +129,10 @@ class LabelDecider:
 class Smoother:
     """Belief and label of a stream with pauses."""
 
-    def __init__(self, config: SmoothingConfig) -> None:
+    def __init__(self, config: SmoothingConfig, decider: LabelDecider | None = None) -> None:
         self._forget_s = config.forget_s
         self._belief = BeliefFilter(config)
-        self._decider = LabelDecider(config)
+        self._decider = LabelDecider(config) if decider is None else decider
         self._quiet_s = 0.0
 
     def update(self, posterior: Float32, dt_s: float) -> tuple[Float32, int | None]:

@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.errors import ConfigError
-from ser_stream.smoothing import SmoothingConfig
+from ser_stream.smoothing import LabelDecider, Smoother, SmoothingConfig
 from training.card import (
     Stretch,
     called_an_emotion,
@@ -159,30 +159,47 @@ def test_delay_and_flicker_of_a_scripted_stretch():
     change = Stretch(ends, [sure(2)] * 50 + [sure(0)] * 50, 5.0, 0)
     wavering = [sure(0 if (k // 10) % 2 else 1) for k in range(100)]
     steady = Stretch(ends, wavering, None, 0)
-    quick = respond([change, steady], SmoothingConfig(0.0, 0.6, 0.5, 0.35), 0.1)
+    quick = respond([change, steady], Smoother(SmoothingConfig(0.0, 0.6, 0.5, 0.35)), 0.1)
     assert quick.delay_s == pytest.approx(0.1)
     # What is said from 3 s on changes every second: at 3.1 s, 4.1 s, ... 9.1 s.
     assert quick.changes_per_minute == pytest.approx(7 / (7.1 / 60), rel=0.02)
-    assert quick.shown == 1.0
     assert quick.right == pytest.approx(0.5, abs=0.1)
+    assert (quick.right + quick.wrong, quick.unsure) == (1.0, 0.0)
     # A second of silence is no change, and what was said before it still holds after it.
     spoken = [sure(None if 40 <= k < 50 else 0) for k in range(100)]
-    paused = respond([change, Stretch(ends, spoken, None, 0)], SmoothingConfig(), 0.1)
-    assert (paused.changes_per_minute, paused.shown, paused.right) == (0.0, 1.0, 1.0)
-    slow = respond([change, steady], SmoothingConfig(2.0, 1.0, 0.6, 0.05), 0.1)
+    smoother = Smoother(SmoothingConfig())
+    paused = respond([change, Stretch(ends, spoken, None, 0)], smoother, 0.1)
+    assert (paused.changes_per_minute, paused.unsure, paused.right) == (0.0, 0.0, 1.0)
+    slow = respond([change, steady], Smoother(SmoothingConfig(2.0, 1.0, 0.9, 0.8)), 0.1)
     assert slow.delay_s > 1.0
-    assert slow.changes_per_minute < quick.changes_per_minute
-    never = respond([replace(change, target=3), steady], SmoothingConfig(), 0.1)
+    assert slow.unsure > 0.5
+    never = respond([replace(change, target=3), steady], smoother, 0.1)
     assert never.delay_s == np.inf
     assert never.found == 0.0
     with pytest.raises(TrainingError, match="too few clips"):
-        respond([steady], SmoothingConfig(), 0.1)
+        respond([steady], smoother, 0.1)
+
+
+class Stubborn(LabelDecider):
+    """Shows the first class whatever is believed."""
+
+    def update(self, belief: np.ndarray) -> int | None:
+        return 0
+
+
+def test_labels_that_another_class_outweighs_are_counted():
+    ends = [0.1 * (k + 1) for k in range(100)]
+    angry, sad = np.float32([0.97, 0.01, 0.01, 0.01]), np.float32([0.01, 0.01, 0.01, 0.97])
+    found = [Stretch(ends, [angry] * 50 + [sad] * 50, change_s, 3) for change_s in (5.0, None)]
+    config = SmoothingConfig(0.0)
+    assert respond(found, Smoother(config), 0.1).outweighed == 0.0
+    assert respond(found, Smoother(config, Stubborn(config)), 0.1).outweighed == 0.5
 
 
 def test_clips_of_a_speaker_are_joined(bundle, toy):
     found = stretches(bundle, [u for u in toy if u.speaker == "crema-d/1001"])
     changing = [s for s in found if s.change_s is not None]
-    assert len(changing) == 3  # angry, happy and sad after neutral
+    assert len(changing) == 12  # each of four after each other one
     assert len(found) - len(changing) == 4
     assert all(0 < s.change_s < s.ends_s[-1] for s in changing if s.change_s is not None)
 

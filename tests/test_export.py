@@ -17,6 +17,7 @@ from typer.testing import CliRunner  # noqa: E402
 from export import to_onnx  # noqa: E402
 from export.cli import app  # noqa: E402
 from export.parity import ParityError, check_parity  # noqa: E402
+from export.settings import weights_digest  # noqa: E402
 from export.to_onnx import ExportError, example_inputs, export  # noqa: E402
 from ser_stream.bundle import ModelBundle  # noqa: E402
 from ser_stream.engine import Engine  # noqa: E402
@@ -28,6 +29,8 @@ from training.corpora import CREDITS  # noqa: E402
 from training.models import make_model  # noqa: E402
 from training.recipe import load_recipe  # noqa: E402
 from training.windows import Inputs  # noqa: E402
+
+WEIGHTS = "79dfee0c19cf0f9ec653ce4c38d371613825228839a937fc93a38c2ce6a894a5"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,42 @@ def test_smoothing_gate_and_threshold_of_the_recipe_travel(checkpoint, tmp_path)
     export(replace(checkpoint, recipe=recipe), tmp_path / "model.onnx")
     meta = ModelBundle.load(tmp_path / "model.onnx").meta
     assert (meta.smoothing, meta.gate, meta.sure) == (smoothing, gate, 0.4)
+
+
+def test_settings_of_a_recipe_go_into_a_model_file_and_its_weights_stay(
+    exported, checkpoint, tmp_path
+):
+    before = exported.read_bytes()
+    text = (Path(__file__).parents[1] / "training/recipes/default.toml").read_text()
+    assert "threshold = 0.1\n" in text
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace("threshold = 0.1\n", "threshold = 0.4\n"))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(before)
+    result = CliRunner().invoke(app, [str(path), "--settings", str(mine)])
+    assert result.exit_code == 0, result.output
+    assert weights_digest(exported) in result.output
+    assert weights_digest(path) == weights_digest(exported)
+    old, new = (ModelBundle.load(file) for file in (exported, path))
+    assert new.meta.gate == GateConfig(threshold=0.4)
+    assert new.meta.recipe["gate"]["threshold"] == 0.4
+    assert replace(new.meta, gate=old.meta.gate, recipe=old.meta.recipe) == old.meta
+    x, e = checkpoint.examples.features, checkpoint.examples.extra["embedding"]
+    np.testing.assert_array_equal(new(x, e), old(x, e))
+    # With an --output the file itself stays.
+    other = tmp_path / "other.onnx"
+    result = CliRunner().invoke(app, [str(exported), "--settings", "default", "-o", str(other)])
+    assert result.exit_code == 0, result.output
+    assert other.exists()
+    assert exported.read_bytes() == before
+
+
+def test_the_shipped_file_has_the_settings_of_its_recipe(bundle):
+    recipe = load_recipe(bundle.meta.name)
+    meta = bundle.meta
+    assert (meta.smoothing, meta.gate, meta.sure) == (recipe.smoothing, recipe.gate, recipe.sure)
+    # The network that the report card was made of.
+    assert weights_digest(bundle.path) == WEIGHTS
 
 
 def test_a_file_says_nothing_of_the_machine_that_made_it(exported):

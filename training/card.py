@@ -20,7 +20,7 @@ from ser_stream.engine import Engine, EngineConfig
 from ser_stream.files import sha256
 from ser_stream.normalizer import NormalizerState
 from ser_stream.onnx_session import models_folder
-from ser_stream.smoothing import Smoother, SmoothingConfig
+from ser_stream.smoothing import Smoother
 from ser_stream.types import AudioBlock, Float32, Prediction, State
 from ser_stream.vad import SileroDetector
 from training.augment import Condition, apply_condition
@@ -31,6 +31,8 @@ from training.evaluate import Heard, Hearing, as_trained, figures, hear
 from training.noises import split_noises
 from training.windows import by_speaker
 
+# Of what is measured; a card of another one is made anew.
+VERSION = 2
 # As often as the meter is updated.
 LIVE_HOP_S = 0.1
 STEADY_AFTER_S = 3.0
@@ -195,7 +197,7 @@ class Stretch:
 
 
 def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stretch]:
-    """Let each speaker's clips be heard joined: neutral then emotional, and each emotion alone."""
+    """Let each speaker's clips be heard joined: each emotion alone, and after each other one."""
     rate, labels = bundle.meta.sample_rate_hz, bundle.meta.labels
     found: list[Stretch] = []
     for group in by_speaker(utterances).values():
@@ -207,10 +209,11 @@ def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stre
             clips.setdefault(u.emotion, []).append(samples)
         for emotion, own in clips.items():
             target = labels.index(emotion)
-            if emotion != "neutral" and len(clips.get("neutral", ())) >= 2 and len(own) >= 2:
-                before = np.concatenate(clips["neutral"][:4])
-                joined = np.concatenate([before, *own[:4]])
-                found.append(_stretch(bundle, joined, len(before) / rate, target))
+            for other, theirs in clips.items():
+                if other != emotion and len(theirs) >= 2 and len(own) >= 2:
+                    before = np.concatenate(theirs[:4])
+                    joined = np.concatenate([before, *own[:4]])
+                    found.append(_stretch(bundle, joined, len(before) / rate, target))
             if len(own) >= 3:
                 found.append(_stretch(bundle, np.concatenate(own[:8]), None, target))
     return found
@@ -223,43 +226,59 @@ def _stretch(bundle: ModelBundle, samples: Float32, change_s: float | None, targ
     return Stretch(ends, [p.posterior for p in predictions], change_s, target)
 
 
+def live_hop_s(bundle: ModelBundle) -> float:
+    """Step between the windows of a stretch, `LIVE_HOP_S` in whole frames."""
+    return max(1, round(LIVE_HOP_S / bundle.hop_s)) * bundle.hop_s
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """How a smoother setting feels.
+    """How a smoother behaves on speech whose emotion is known.
 
     Attributes:
+        right: share of speech with the right label while the emotion stays the same...
+        wrong: ...with another label...
+        unsure: ...and with none; the three make 1. Windows without speech are left out.
         delay_s: median time from a change to the right label; infinite if most never come.
         found: share of the changes whose label came at all.
-        changes_per_minute: of what is shown (a label, or unsure) while the emotion stays the same;
-            windows without speech are left out.
-        shown: share of speech in which a label is shown while the emotion stays the same...
-        right: ...and in which the right one is.
+        changes_per_minute: of what is shown (a label, or unsure) while the emotion stays the same.
+        outweighed: share of the labels, in all stretches, whose class had not the largest belief.
     """
 
+    right: float
+    wrong: float
+    unsure: float
     delay_s: float
     found: float
     changes_per_minute: float
-    shown: float
-    right: float
+    outweighed: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Rounded plain values for JSON."""
+        digits = {"delay_s": 2, "changes_per_minute": 2}
+        return {name: round(value, digits.get(name, 3)) for name, value in asdict(self).items()}
 
 
-def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) -> Response:
-    """Replay ``found`` through the engine's smoother and label decider.
+def respond(found: Sequence[Stretch], smoother: Smoother, hop_s: float) -> Response:
+    """Replay ``found`` through ``smoother``, which is reset for each.
 
     Raises:
         TrainingError: no stretch changes, or none stays the same.
     """
     delays: list[float] = []
-    changes = windows = shown = correct = 0
+    changes = windows = wrong = right = labelled = outweighed = 0
     for stretch in found:
-        labels = _replay(stretch, smoothing, hop_s)
+        shown = _replay(stretch, smoother, hop_s)
+        labels = [label for label, _ in shown]
+        labelled += sum(label is not None for label in labels)
+        outweighed += sum(over for _, over in shown)
         if stretch.change_s is not None:
-            right = (
+            came = (
                 end - stretch.change_s
                 for end, label in zip(stretch.ends_s, labels, strict=True)
                 if end > stretch.change_s and label == stretch.target
             )
-            delays.append(next(right, np.inf))
+            delays.append(next(came, np.inf))
         else:
             steady = [
                 label
@@ -270,42 +289,47 @@ def respond(found: Sequence[Stretch], smoothing: SmoothingConfig, hop_s: float) 
             ]
             changes += sum(a != b for a, b in itertools.pairwise(steady))
             windows += len(steady)
-            shown += sum(label is not None for label in steady)
-            correct += sum(label == stretch.target for label in steady)
+            right += sum(label == stretch.target for label in steady)
+            wrong += sum(label not in (None, stretch.target) for label in steady)
     if not delays or len(delays) == len(found):
         raise TrainingError("too few clips per speaker to join: no change, or nothing steady")
     # Without any speech nothing is shown and nothing changes.
     windows = max(windows, 1)
     return Response(
+        right / windows,
+        wrong / windows,
+        1.0 - (right + wrong) / windows,
         float(np.median(delays)),
         float(np.mean(np.isfinite(delays))),
         changes / (windows * hop_s / 60.0),
-        shown / windows,
-        correct / windows,
+        outweighed / max(labelled, 1),
     )
 
 
-def _replay(stretch: Stretch, smoothing: SmoothingConfig, hop_s: float) -> list[int | None]:
-    smoother = Smoother(smoothing)
-    labels: list[int | None] = []
+def _replay(stretch: Stretch, smoother: Smoother, hop_s: float) -> list[tuple[int | None, bool]]:
+    """Label of each window, and whether another class had a larger belief."""
+    smoother.reset()
+    shown: list[tuple[int | None, bool]] = []
     for posterior in stretch.posteriors:
         if posterior is None:
             smoother.pause(hop_s)
-            labels.append(None)
+            shown.append((None, False))
         else:
-            labels.append(smoother.update(posterior, hop_s)[1])
-    return labels
+            belief, label = smoother.update(posterior, hop_s)
+            shown.append((label, label is not None and bool(belief[label] < belief.max())))
+    return shown
 
 
 # The card
 
 
 def measured(bundle: ModelBundle) -> dict[str, Any]:
-    """What a card's figures are of: SHA-256 of the model and of the speech detector, and the gate.
+    """What a card's figures are of, as plain values for JSON.
 
-    As plain values for JSON.
+    `VERSION`, SHA-256 of the model and of the speech detector, and the gate.
     """
     return {
+        "version": VERSION,
         "model": sha256(bundle.path),
         "detector": sha256(models_folder() / SileroDetector.FILE),
         "gate": asdict(bundle.meta.gate),
@@ -400,25 +424,15 @@ def make_card(
     for name, utterances in corpora.items():
         on_step(f"{name}, responsiveness")
         found = stretches(bundle, utterances)
-        hop_s = max(1, round(LIVE_HOP_S / bundle.hop_s)) * bundle.hop_s
+        hop_s = live_hop_s(bundle)
         usual_smoothing = bundle.meta.smoothing
         card["response"][name] = {
-            "default": _as_dict(respond(found, usual_smoothing, hop_s)),
+            "default": respond(found, Smoother(usual_smoothing), hop_s).as_dict(),
             "curve": {
-                str(seconds): _as_dict(
-                    respond(found, usual_smoothing.with_evidence(seconds), hop_s)
-                )
+                str(seconds): respond(
+                    found, Smoother(usual_smoothing.with_evidence(seconds)), hop_s
+                ).as_dict()
                 for seconds in EVIDENCE_S
             },
         }
     return card
-
-
-def _as_dict(response: Response) -> dict[str, float]:
-    return {
-        "delay_s": round(response.delay_s, 2),
-        "found": round(response.found, 3),
-        "changes_per_minute": round(response.changes_per_minute, 2),
-        "shown": round(response.shown, 3),
-        "right": round(response.right, 3),
-    }

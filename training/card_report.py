@@ -166,28 +166,34 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
         "", "## What is no speech", "",
         markdown_table(["sound", "windows", "called an emotion, %"], rows),
         "", "## Responsiveness", "",
-        "A speaker's clips joined: from the change from neutral to another emotion until the meter",
-        "shows it (median; never counts as infinite), and in a steady emotion changes of what is",
-        "shown, a label or unsure; windows without speech are left out.", "",
+        "A speaker's clips joined. While the emotion stays the same: the share of speech with the",
+        "right label, a wrong one, or unsure, and how often a minute that changes; windows without",
+        "speech are left out. Delay: from the change of one emotion to another until the right",
+        "label is shown (median; never counts as infinite), and how many of the changes it came",
+        f"after at all. {_outweighed(card)}", "",
     ]  # fmt: skip
     rows = [
         [
             name,
             "default" if setting == "default" else f"{float(setting):g} s",
+            *(f"{100 * r[share]:.0f}" for share in ("right", "wrong", "unsure")),
             _delay(r),
             f"{100 * r['found']:.0f}",
             f"{r['changes_per_minute']:.1f}",
-            f"{100 * r['shown']:.0f}",
-            f"{100 * r['right']:.0f}",
         ]
         for name, response in card["response"].items()
         for setting, r in [("default", response["default"]), *response["curve"].items()]
     ]
     header = [
-        "corpus", "evidence", "delay, s", "label came, %", "changes a minute",
-        "label shown, % of speech", "the right one, %",
+        "corpus", "evidence", "right, %", "wrong, %", "unsure, %", "delay, s", "label came, %",
+        "changes a minute",
     ]  # fmt: skip
     return [*text, markdown_table(header, rows), "", "![response](response.png)", ""]
+
+
+def _outweighed(card: Mapping[str, Any]) -> str:
+    share = max(response["default"]["outweighed"] for response in card["response"].values())
+    return f"Labels that another class outweighed: {100 * share:.0f} %."
 
 
 def _percent(share: float | None) -> str:
