@@ -30,9 +30,9 @@ class SmoothingConfig:
     """
 
     evidence_s: float = 0.7
-    stay_s: float = 1.0
+    stay_s: float = 8.0
     enter: float = 0.70
-    leave: float = 0.02
+    leave: float = 0.40
     forget_s: float = 2.0
 
     def __post_init__(self) -> None:
