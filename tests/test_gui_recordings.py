@@ -23,12 +23,12 @@ from gui.analysis import Analysis, Envelope, read_envelope, speech_spans
 from gui.history import Stretch
 from gui.jobs import JobControl
 from gui.player import Player
-from gui.recordings import RecordingsPage
+from gui.recordings import RecordingsPage, summary_of
 from gui.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from gui.waveform import clock_text, columns, visible_beliefs
-from ser_stream.batch import score_file
+from ser_stream.batch import FileScore, score_file
 from ser_stream.bundle import ModelBundle
 from ser_stream.engine import Engine
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
@@ -139,6 +139,15 @@ def test_a_recording_is_shown_with_what_was_heard_in_it(opened, bundle, demo_pat
     assert inside.mean() < 0.8
     assert not page.progress.isVisible()
     assert opened.errors == []
+
+
+def test_a_recording_as_a_whole_is_told_in_the_words_of_the_meter():
+    labels = ("angry", "happy", "sad")
+    p = np.array([0.2, 0.46, 0.34])
+    unsure = FileScore(Path("a.wav"), 3.0, 5, State.UNSURE, None, p)
+    assert summary_of(unsure, labels).startswith("unsure, perhaps happy 46 %  ")
+    happy = FileScore(Path("a.wav"), 3.0, 5, State.EMOTION, "happy", p)
+    assert summary_of(happy, labels).startswith("happy 46 %  ")
 
 
 def test_where_speech_is_is_said_by_the_model(takes, tmp_path):
