@@ -10,6 +10,7 @@ import typer
 
 from ser_stream.entry import run_command, version_of
 from ser_stream.errors import ConfigError, SerStreamError
+from ser_stream.printable import echo
 
 # PyTorch takes seconds to import, so the functions import what needs it.
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
@@ -77,7 +78,7 @@ def run(
         target = output or Path("speaker.onnx")
         embedder = SpeakerCheckpoint.load(checkpoint)
         difference = export_speaker(embedder, target)
-        typer.echo(describe(target, difference, len(embedder.examples)))
+        echo(describe(target, difference, len(embedder.examples)))
         return
     if not everything:
         _export(_first(checkpoint, CHECKPOINT), output or Path("model.onnx"), audio)
@@ -96,7 +97,7 @@ def run(
             _export(path, target, audio)
         except SerStreamError as error:
             failed += 1
-            typer.echo(f"{path}: {error}", err=True)
+            echo(f"{path}: {error}", err=True)
     if failed:
         raise typer.Exit(1 if failed == len(found) else PARTIAL)
 
@@ -123,7 +124,7 @@ def _export(path: Path, target: Path, audio: list[Path] | None) -> None:
         clips = [load_audio(clip, rate) for clip in find_audio(audio)]
         loaded = replace(loaded, examples=example_inputs(clips, loaded))
     difference = export(loaded, target)
-    typer.echo(describe(target, difference, len(loaded.examples.features)))
+    echo(describe(target, difference, len(loaded.examples.features)))
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.choices import Choices
+from gui.forms import text_label
 from gui.theme import Theme
 from gui.widgets import LevelBar
 from ser_stream.bundle import ModelBundle
@@ -179,9 +180,7 @@ class CalibratePage(QWidget):
         self.bar.setRange(0, 1000)
         self.bar.setFormat("")
         self.level = LevelBar()
-        self.result = QLabel()
-        self.result.setWordWrap(True)
-        self.result.setAccessibleName("result")
+        self.result = text_label("result")
         self.list = QListWidget()
         self.list.setAccessibleName("profiles")
         known = QLabel("&Profiles")

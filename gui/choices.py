@@ -12,7 +12,7 @@ from pathlib import Path
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
-from gui.forms import add_labelled, combo
+from gui.forms import add_labelled, combo, tip
 from gui.jobs import Job
 from gui.recognizer import listen_for_words
 from gui.settings import Settings
@@ -238,7 +238,7 @@ class Choices(QWidget):
         box.addItem(SHIPPED, "")
         for path in filter(None, self._settings.text("models").split("\n")):
             box.addItem(Path(path).stem, path)
-            box.setItemData(box.count() - 1, path, 3)  # Qt.ToolTipRole
+            box.setItemData(box.count() - 1, tip(path), 3)  # Qt.ToolTipRole
         box.addItem(OPEN_MODEL, OPEN_MODEL)
         box.setCurrentIndex(max(0, box.findData(current)))
 

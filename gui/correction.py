@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gui.forms import add_labelled
+from gui.forms import add_labelled, tip
 
 LEAST_SPAN_S = 0.01
 
@@ -50,7 +50,7 @@ class ElidedLabel(QLabel):
     def show_text(self, text: str, colour: QColor | None = None) -> None:
         """Show ``text`` in ``colour``, in that of other text without."""
         self._whole = text
-        self.setToolTip(text)
+        self.setToolTip(tip(text))
         self.setAccessibleName(text)
         self.setPalette(QPalette())
         if colour is not None:

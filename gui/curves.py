@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import pyqtgraph as pg
@@ -33,8 +34,11 @@ class BeliefCurves:
         self.legend.clear()
         for curve in self.items:
             self._plot.removeItem(curve)
+        # The legend takes HTML.
         self.items = [
-            self._plot.plot(pen=pg.mkPen(colour, width=2, style=dash), name=label, connect="finite")
+            self._plot.plot(
+                pen=pg.mkPen(colour, width=2, style=dash), name=escape(label), connect="finite"
+            )
             for label, colour, dash in zip(
                 labels, class_colours(labels), class_dashes(labels), strict=True
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths, Qt
+from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths
 from PySide6.QtGui import QAction, QActionGroup, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import (
@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.choices import Choices
+from gui.forms import text_label
 from gui.history import COLUMN_S, History, Spectrogram
 from gui.settings import Settings
 from gui.stream import LiveStream, Status, StreamState
@@ -125,13 +125,8 @@ class LivePage(QWidget):
         self.level = LevelBar()
         self.plane = AffectPlane()
         self.timeline = TimelinePlot(labels, EMPTY_S)
-        self.figures = QLabel()
-        self.figures.setAccessibleName("latency, updates, lost samples and load")
-        self.figures.setWordWrap(True)
-        self.note = QLabel()
-        self.note.setAccessibleName("what is wrong with the words")
-        self.note.setWordWrap(True)
-        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.figures = text_label("latency, updates, lost samples and load")
+        self.note = text_label("what is wrong with the words")
         self.note.hide()
         self.start_button = _button("&Start", "Listen (Ctrl+Space)", "Ctrl+Space")
         self.pause_button = _button("&Pause", "Hear nothing for a while (Ctrl+P)", "Ctrl+P")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ser_stream.errors import SerStreamError, excerpt
 from ser_stream.files import os_reason, write_text
+from ser_stream.tables import guarded, unguarded
 
 COLUMNS = ("path", "emotion", "speaker", "start_s", "end_s")
 # What the reader takes for a column's name.
@@ -127,7 +128,7 @@ class _Rows:
                     self.columns = [_column(name, names) for name in names]
                 else:
                     known = zip(self.columns, cells, strict=False)
-                    row = {column: cell.strip() for column, cell in known}
+                    row = {column: unguarded(cell.strip()) for column, cell in known}
                     self._rows.append((begin, first, row))
         except csv.Error as error:
             raise ManifestError(f"{file}, line {first + 1}: {error}") from error
@@ -168,7 +169,7 @@ def _column(name: str, names: list[str]) -> str:
 
 def _line(cells: list[str], end: str = "\n") -> str:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator=end).writerow(cells)
+    csv.writer(out, lineterminator=end).writerow([guarded(cell) for cell in cells])
     return out.getvalue()
 
 

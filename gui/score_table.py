@@ -18,6 +18,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from gui.forms import tip
 from gui.waveform import clock_text
 from ser_stream.batch import FileScore
 
@@ -70,7 +71,7 @@ class ScoreModel(QAbstractTableModel):
         if role == SORT_ROLE:
             return self._order(score, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return score.error if column == ERROR and score.error else str(score.path)
+            return tip(score.error if column == ERROR and score.error else str(score.path))
         if role == Qt.ItemDataRole.TextAlignmentRole and column in (CONFIDENCE, DURATION):
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from gui.calibrate import CalibratePage
 from gui.choices import Choices
+from gui.forms import text_label
 from gui.live import LivePage
 from gui.recordings import RecordingsPage
 from gui.settings import Settings
@@ -46,9 +47,7 @@ class ErrorDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("ser-stream: something went wrong")
         self.setModal(False)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.message.setAccessibleName("error")
+        self.message = text_label("error")
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details = QPlainTextEdit()
         self.details.setReadOnly(True)

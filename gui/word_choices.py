@@ -7,10 +7,11 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from gui.analysis import Words
-from gui.forms import combo
+from gui.forms import combo, text_label
+from gui.forms import tip as as_tip
 from gui.jobs import Job
 from gui.recognizer import POCKETSPHINX, is_installed
 from gui.settings import Settings
@@ -58,8 +59,7 @@ class WordChoices(QWidget):
 
         self.box = combo("words")
         self.box.setToolTip("Who listens for words; nobody does unless you ask")
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note = text_label("which word vectors")
         self.button = QPushButton("Word vectors...")
         self.button.setToolTip("Choose the file of word vectors that the model was trained with")
         row = QHBoxLayout(self)
@@ -110,7 +110,7 @@ class WordChoices(QWidget):
         if not is_installed(package) and isinstance(model, QStandardItemModel):
             model.item(row).setEnabled(False)
             tip = f"needs a package that is not installed: pip install {package.replace('_', '-')}"
-        box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+        box.setItemData(row, as_tip(tip), Qt.ItemDataRole.ToolTipRole)
         box.setItemData(row, tip, Qt.ItemDataRole.AccessibleDescriptionRole)
 
     def _folders(self) -> list[str]:

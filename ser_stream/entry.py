@@ -12,6 +12,7 @@ import typer
 
 from ser_stream import __version__
 from ser_stream.errors import CommandLineError, SerStreamError
+from ser_stream.printable import echo
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -34,14 +35,14 @@ def run_command(app: Callable[[], object]) -> None:
     try:
         app()
     except SerStreamError as error:
-        sys.stderr.write(f"error: {error}\n")
+        echo(f"error: {error}", err=True)
         sys.exit(EXIT_USAGE if isinstance(error, CommandLineError) else EXIT_ERROR)
     except BrokenPipeError:
         drop_output()
         sys.exit(EXIT_ERROR)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        echo(f"error: {where}{error.strerror or error}", err=True)
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

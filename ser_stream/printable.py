@@ -29,6 +29,13 @@ def one_line(text: str, most: int = 1000) -> str:
     return printable(text if len(text) <= most else text[:most] + "...")
 
 
+def echo(text: object, err: bool = False) -> None:
+    """Print one line that may quote names, labels or words, on stdout or stderr."""
+    import typer
+
+    typer.echo(printable(str(text)), err=err)
+
+
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     if character in _NAMED:

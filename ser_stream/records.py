@@ -14,6 +14,8 @@ from typing import Any, TextIO
 from ser_stream.errors import SerStreamError
 from ser_stream.files import utf8_name
 from ser_stream.labels import derived_affect
+from ser_stream.printable import printable
+from ser_stream.tables import guarded
 from ser_stream.types import Float32, Float64, Prediction, Snapshot, State
 
 # Words that are behind by this much are said to be late.
@@ -90,21 +92,24 @@ class RowWriter:
             stream.reconfigure(encoding="utf-8")
         self._stream = stream
         self._jsonl = jsonl
+        # A terminal obeys some characters; programs and files get them as they are.
+        self._text = printable if stream.isatty() else utf8_name
         self._csv: csv.DictWriter[str] | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
         r"""Write one row; the first one's keys become a CSV's header.
 
-        Bytes of a file's name that are not UTF-8 are written as ``\xe4``.
+        Bytes of a file's name that are not UTF-8 are written as ``\xe4``, and text that a
+        spreadsheet would run as `ser_stream.tables.guarded` has it.
         """
-        row = {k: utf8_name(v) if isinstance(v, str) else v for k, v in row.items()}
+        row = {k: self._text(v) if isinstance(v, str) else v for k, v in row.items()}
         if self._jsonl:
             self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         else:
             if self._csv is None:
                 self._csv = csv.DictWriter(self._stream, list(row), lineterminator="\n")
                 self._csv.writeheader()
-            self._csv.writerow(row)
+            self._csv.writerow({k: guarded(v) if isinstance(v, str) else v for k, v in row.items()})
         self._stream.flush()
 
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 from ser_stream.errors import SerStreamError, excerpt
+
+# What a spreadsheet takes for a formula, or for the beginning of one, by a cell's first character.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+
+
+def guarded(text: str) -> str:
+    """A text cell as it is written: behind an apostrophe where a spreadsheet would run it."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """What `guarded` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def utf8_text(path: Path, error: type[SerStreamError]) -> str:
@@ -35,7 +49,7 @@ def table_rows(
     error: type[SerStreamError],
     synonyms: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of every row; blank lines are passed over.
+    """Line number and cells by column of every row, unguarded; blank lines are passed over.
 
     Args:
         path: the table; its first row names the columns, in any case and order.
@@ -65,7 +79,7 @@ def table_rows(
                 )
             else:
                 filled = zip_longest(columns, cells, fillvalue="")
-                yield start, {column: cell.strip() for column, cell in filled}
+                yield start, {column: unguarded(cell.strip()) for column, cell in filled}
     except csv.Error as reason:
         raise error(f"{path}, line {number}: {reason}") from reason
     if not columns:

@@ -19,6 +19,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from ser_stream.labels import emotions_of
+from ser_stream.printable import printable
 from ser_stream.profile import PASSAGE
 from ser_stream.records import Timeline, confidence, said, verdict, word_trouble
 from ser_stream.types import Snapshot, State
@@ -169,7 +170,7 @@ def _words(snapshot: Snapshot, width: int) -> list[Segment]:
     """The newest words that fit, or why there are no more."""
     trouble = word_trouble(snapshot)
     if trouble is not None:
-        return [Segment(trouble[:width], Style(color="red"))]
+        return [Segment(printable(trouble)[:width], Style(color="red"))]
     return [Segment(_newest(snapshot, width))]
 
 
@@ -177,7 +178,7 @@ def _newest(snapshot: Snapshot, width: int) -> str:
     """The newest words, as many as ``width`` cells hold."""
     text = ""
     for word in reversed(snapshot.words):
-        longer = f"{word.text} {text}".rstrip()
+        longer = f"{printable(word.text)} {text}".rstrip()
         if cell_len(longer) > width:
             break
         text = longer
@@ -207,7 +208,7 @@ def _plain_words(snapshot: Snapshot) -> str:
     if snapshot.health.recognizer is None:
         return ""
     trouble = word_trouble(snapshot)
-    return f"  ({trouble})" if trouble else f"  {_newest(snapshot, PLAIN_WORDS)!r}"
+    return f"  ({printable(trouble)})" if trouble else f"  {_newest(snapshot, PLAIN_WORDS)!r}"
 
 
 def summary_lines(timeline: Timeline, position_s: float) -> list[str]:

@@ -16,6 +16,7 @@ import typer
 from ser_stream.entry import EXIT_ERROR, run_command, version_of
 from ser_stream.errors import ConfigError
 from ser_stream.files import cache_folder, write_text
+from ser_stream.printable import echo
 from training.corpora import CORPORA
 from training.folds import FOLDS
 
@@ -97,16 +98,16 @@ def list_recipes(
         book = load_book(name)
         recipe = book.recipe(protocol=next(iter(book.protocols)))
         protocols = ", ".join(book.protocols)
-        typer.echo(f"{name}: {recipe.model} on {recipe.frontend}; protocols {protocols}")
+        echo(f"{name}: {recipe.model} on {recipe.frontend}; protocols {protocols}")
         if recipe.source:
-            typer.echo(f"    {recipe.source}")
+            echo(f"    {recipe.source}")
         if rows:
             for row in book.rows:
                 figures = "" if math.isnan(row.wa) else f"WA {row.wa}, UA {row.ua}: "
-                typer.echo(f"    {_place(row)}: {figures}{_full_name(book, row.variant)}")
+                echo(f"    {_place(row)}: {figures}{_full_name(book, row.variant)}")
         else:
             for variant in book.variants:
-                typer.echo(f"    {_full_name(book, variant)}")
+                echo(f"    {_full_name(book, variant)}")
 
 
 @app.command()
@@ -214,7 +215,7 @@ def run(
     failed: list[str] = []
     summaries = _cross_validate([planned], todo, jobs, failed)[planned.folder]
     for name, summary in summaries.items():
-        typer.echo(f"{planned.recipe.name} on {name}, {planned.terms}: " + _figures(summary))
+        echo(f"{planned.recipe.name} on {name}, {planned.terms}: " + _figures(summary))
     _tell_failures(failed, len(todo))
 
 
@@ -332,7 +333,7 @@ def _place(row: Row) -> str:
 
 def _tell_failures(failed: list[str], n_jobs: int) -> None:
     for reason in dict.fromkeys(failed):
-        typer.echo(f"error: {reason}", err=True)
+        echo(f"error: {reason}", err=True)
     if failed:
         raise typer.Exit(EXIT_ERROR if len(failed) == n_jobs else PARTIAL)
 
@@ -439,7 +440,7 @@ def _train_and_report(
 
     if not follower:
         for line in dict.fromkeys(filter(None, map(_without_words, runs))):
-            typer.echo(line, err=True)
+            echo(line, err=True)
     with _bars(hidden=follower) as bars:
         if not follower:
             for one in runs:
@@ -456,14 +457,14 @@ def _train_and_report(
             total = job.run.recipe.train.epochs
             bars.update(current, total=total, completed=epoch.number, description=f"{what}: {told}")
             if not bars.console.is_terminal:
-                typer.echo(
+                echo(
                     f"{what}: epoch {epoch.number} of {total}: {told}, {epoch.seconds:.1f} s",
                     err=True,
                 )
 
         for job, result in run_jobs(jobs, workers, on_epoch, keep_going=True):
             if "test" in result:
-                bars.console.print(_one_line(result), highlight=False)
+                bars.console.print(_one_line(result), markup=False, highlight=False)
             if "error" in result:
                 failed.append(f"{job.run.recipe.name} {job.folder.name}: {result['error']}")
             bars.advance(folds)
@@ -554,7 +555,7 @@ def evaluate_command(
             speakers = len({u.speaker for u in chosen})
             results[f"{name} {part} {hearing}"] = result
             recall = ", ".join(f"{k} {v:.2f}" for k, v in result["recall"].items())
-            typer.echo(
+            echo(
                 f"{name} {part} ({len(chosen)} clips, {speakers} speakers) {hearing}: "
                 f"UAR {result['uar']:.3f}, WA {result['wa']:.3f}, ECE {result['ece']:.3f}; {recall}"
             )
@@ -599,14 +600,14 @@ def card_command(
             folder = output / name if several else output
             card = _kept_card(folder / "card.json") if several else {}
             if card.get("measured") == measured(bundle) and bool(card["robustness"]) >= robustness:
-                typer.echo(f"{name}: {folder / 'README.md'} is of this file already")
+                echo(f"{name}: {folder / 'README.md'} is of this file already")
             else:
                 with Console(stderr=True).status("") as status:
                     card = make_card(
                         bundle, data, lambda step, s=status: s.update(step), robustness=robustness
                     )
                 write_card(folder, card)
-                typer.echo(f"{name}: {folder / 'README.md'}")
+                echo(f"{name}: {folder / 'README.md'}")
             cards[name] = card
         if len(cards) > 1:
             write_comparison(output / "README.md", cards)
@@ -655,7 +656,7 @@ def speakers_command(
             told = f"loss {epoch.loss:.3f}" + ("" if math.isnan(eer) else f", EER {eer:.3f}")
             bars.update(epochs_done, completed=epoch.number, description=told)
             if not bars.console.is_terminal:
-                typer.echo(f"epoch {epoch.number} of {recipe.train.epochs}: {told}", err=True)
+                echo(f"epoch {epoch.number} of {recipe.train.epochs}: {told}", err=True)
 
         try:
             checkpoint = speakers.run_speakers(run, _teller(bars, features), on_epoch)
@@ -669,7 +670,7 @@ def speakers_command(
             raise
     for name, result in checkpoint.metrics.items():
         eer = "too few recordings" if result["eer"] is None else f"EER {result['eer']:.3f}"
-        typer.echo(f"{recipe.name} on {name} ({len(result['speakers'])} speakers): {eer}")
+        echo(f"{recipe.name} on {name} ({len(result['speakers'])} speakers): {eer}")
 
 
 def _kept_card(path: Path) -> dict[str, Any]:

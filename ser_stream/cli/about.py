@@ -16,6 +16,7 @@ from ser_stream import __version__
 from ser_stream.cli.assembly import make_engine, open_bundle
 from ser_stream.cli.options import LIVE_HOP_S
 from ser_stream.errors import ConfigError, DeviceError
+from ser_stream.printable import echo
 
 
 def gui(context: typer.Context) -> None:
@@ -44,7 +45,7 @@ def devices(
         raise DeviceError("no input device")
     for d in found:
         mark = "*" if d.is_default else " "
-        typer.echo(
+        echo(
             f"{mark} {d.index:3d}  {d.name}  ({d.host_api}, {d.channels} channels, "
             f"{d.sample_rate_hz} Hz)"
         )
@@ -57,57 +58,63 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="All metadata as JSON.")] = False,
 ) -> None:
     """Show what a model file says about itself."""
+    from ser_stream.bundle import default_model_path
+
     bundle = open_bundle(model)
     if as_json:
-        typer.echo(json.dumps(bundle.describe(), indent=2, default=str))
+        told = {"sha256": bundle.digest, **bundle.describe()}
+        typer.echo(json.dumps(told, indent=2, default=str))
         return
     m = bundle.meta
-    typer.echo(f"{m.name}  ({bundle.path}, {bundle.path.stat().st_size / 1e6:.2f} MB)")
-    typer.echo(f"classes      {', '.join(m.labels)}")
+    echo(f"{m.name}  ({bundle.path}, {bundle.path.stat().st_size / 1e6:.2f} MB)")
+    # A shipped file that is another one by its digest was refused.
+    shipped = " (as shipped)" if bundle.path == default_model_path() else ""
+    echo(f"SHA-256      {bundle.digest}{shipped}")
+    echo(f"classes      {', '.join(m.labels)}")
     params = ", ".join(
         f"{k}={v if isinstance(v, str) else format(v, 'g')}" for k, v in m.frontend_params.items()
     )
     ahead_ms = 1000 * bundle.look_ahead_samples / m.sample_rate_hz
-    typer.echo(f"front end    {m.frontend} ({params}); look-ahead {ahead_ms:.0f} ms")
-    typer.echo(
+    echo(f"front end    {m.frontend} ({params}); look-ahead {ahead_ms:.0f} ms")
+    echo(
         f"window       {m.window_frames} frames, {bundle.window_s:.2f} s; "
         f"hop {m.window_hop_frames} frames, {m.window_hop_frames * bundle.hop_s:.3f} s"
     )
     running = f", prior {m.normalizer.prior_s:g} s, memory {m.normalizer.memory_s:g} s"
-    typer.echo(
+    echo(
         f"normaliser   {m.normalizer_state}"
         + (running if m.normalizer_state == "running" else "")
         + (", level taken out" if m.normalizer.level else "")
         + (f"; embedding {m.embedding}" if m.embedding else "")
     )
     if m.speaker is not None:
-        typer.echo(
+        echo(
             f"speaker      {m.speaker.dimension} values of the embedder {m.speaker.embedder} "
             f"(SHA-256 {m.speaker.digest[:12]}...)"
         )
     if m.words is not None:
-        typer.echo(
+        echo(
             f"words        {m.words.tokens} tokens a window, vectors {m.words.vectors} "
             f"({m.words.width} values, SHA-256 {m.words.digest[:12]}...)"
         )
-    typer.echo(f"profiles     {'yes, see calibrate' if m.profiles else 'not trained for them'}")
+    echo(f"profiles     {'yes, see calibrate' if m.profiles else 'not trained for them'}")
     s = m.smoothing
-    typer.echo(
+    echo(
         f"smoothing    evidence {s.evidence_s:g} s, stay {s.stay_s:g} s, "
         f"enter {s.enter:g}, leave {s.leave:g}, forget after {s.forget_s:g} s; "
         f"a recording is sure from {m.sure:g} on"
     )
-    typer.echo(
+    echo(
         f"gate         a chunk is speech from {m.gate.threshold:g} on, "
         f"a window with {m.gate.min_share:.0%} of them"
     )
     bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
-    typer.echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
+    echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
     for data in m.training_data:
-        typer.echo(f"trained on   {data.corpus} ({data.licence}): {data.credit}")
-    typer.echo(f"licence      {m.licence}")
+        echo(f"trained on   {data.corpus} ({data.licence}): {data.credit}")
+    echo(f"licence      {m.licence}")
     for name, value in m.metrics.items():
-        typer.echo(f"measured     {name}: UAR {value['uar']:.3f}; {value['protocol']}")
+        echo(f"measured     {name}: UAR {value['uar']:.3f}; {value['protocol']}")
 
 
 def doctor() -> None:
@@ -118,7 +125,7 @@ def doctor() -> None:
     import numpy as np
 
     def show(name: str, value: object) -> None:
-        typer.echo(f"{name:<14} {value}")
+        echo(f"{name:<14} {value}")
 
     show("ser-stream", __version__)
     show("python", f"{platform.python_version()} on {platform.platform()}")
@@ -149,7 +156,7 @@ def doctor() -> None:
     from ser_stream.types import AudioBlock
 
     bundle = open_bundle(None)
-    show("model", f"{bundle.meta.name}, {bundle.path}")
+    show("model", f"{bundle.meta.name}, {bundle.path}, SHA-256 {bundle.digest[:12]}..., as shipped")
     engine = make_engine(bundle, LIVE_HOP_S, None, True)
     rate = bundle.meta.sample_rate_hz
     noise = np.random.default_rng(0).normal(0, 0.01, 5 * rate).astype(np.float32)

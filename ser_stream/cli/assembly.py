@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from ser_stream.printable import echo
 
 if TYPE_CHECKING:
     from ser_stream.bundle import ModelBundle
@@ -70,7 +70,7 @@ def make_engine(
     speaker = bundle.meta.speaker
     if speaker is not None and embedder is None:
         told = f"{bundle.meta.name} is told who speaks by --embedder {speaker.embedder}"
-        typer.echo(f"note: {told}; hearing nobody in particular", err=True)
+        echo(f"note: {told}; hearing nobody in particular", err=True)
     smoothing = bundle.meta.smoothing
     if smoothing_s is not None:
         smoothing = smoothing.with_evidence(smoothing_s)
@@ -94,7 +94,5 @@ def make_reader(bundle: ModelBundle, vectors: Path | None, listens: bool) -> Wor
     reads = bundle.meta.words
     if reads is not None and vectors is None:
         missing = f"--vectors {reads.vectors}" if listens else "--asr and --vectors"
-        typer.echo(
-            f"note: {bundle.meta.name} reads words too, see {missing}; {SOUND_ALONE}", err=True
-        )
+        echo(f"note: {bundle.meta.name} reads words too, see {missing}; {SOUND_ALONE}", err=True)
     return open_reader(bundle, vectors)

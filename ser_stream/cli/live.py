@@ -41,6 +41,7 @@ from ser_stream.cli.options import (
 )
 from ser_stream.entry import EXIT_ERROR, drop_output, end_by_signals, on_end_signals, version_of
 from ser_stream.errors import CommandLineError, ConfigError
+from ser_stream.printable import echo, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -271,7 +272,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
                 recorder.close()
                 notices.tell()
             for line in summary_lines(timeline, session.snapshot.position_s):
-                typer.echo(line, err=options.jsonl)
+                echo(line, err=options.jsonl)
         except OSError:
             # A terminal that was closed takes no more text.
             if signal.SIGHUP not in asked:
@@ -281,7 +282,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
             # What is left is to close the device, which may take forever.
             end_by_signals()
     if words is not None and words.error is not None:
-        typer.echo(f"{words.error}; {SOUND_ALONE}", err=True)
+        echo(f"{words.error}; {SOUND_ALONE}", err=True)
     if session.error is not None:
         raise session.error
     if notices.failed:
@@ -303,18 +304,18 @@ class _RecordingNotices:
         got = self._recorder.begin(wanted, sample_rate_hz, overwrite)
         for path, own in zip(wanted.paths, got.paths, strict=True):
             if not overwrite and own != path:
-                typer.echo(f"note: {path} exists, recording to {own}; see --overwrite", err=True)
+                echo(f"note: {path} exists, recording to {own}; see --overwrite", err=True)
 
     def tell(self) -> None:
         """Tell what is new."""
         note, recording = self._recorder.note, self._recorder.recording
         if note != self._noted and recording is not None:
             self._noted = note
-            typer.echo(f"note: {recording.audio} is {note}", err=True)
+            echo(f"note: {recording.audio} is {note}", err=True)
         error = self._recorder.take_error()
         if error is not None:
             self.failed = True
-            typer.echo(f"error: {error}; nothing more is recorded", err=True)
+            echo(f"error: {error}; nothing more is recorded", err=True)
 
 
 def _watch(
@@ -332,6 +333,7 @@ def _watch(
     title = f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz"
     if engine.profile is not None:
         title += f"  profile {engine.profile.name}"
+    title = printable(title)
 
     position_s, moved_s = 0.0, time.monotonic()
 
@@ -374,10 +376,10 @@ def _watch(
         while not (session.heard.wait(REFRESH_S) or asked):
             pass
         if session.error is None:
-            console.print(f"listening: {title}", highlight=False)
+            console.print(f"listening: {title}", markup=False, highlight=False)
         shown_s = 0.0
         while not ends(REFRESH_S):
             snapshot = session.snapshot
             if view is _View.PLAIN and snapshot.position_s - shown_s >= PLAIN_EVERY_S:
                 shown_s = snapshot.position_s
-                console.print(plain_line(current()), highlight=False, soft_wrap=True)
+                console.print(plain_line(current()), markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import typer
 from ser_stream.cli.assembly import open_bundle, recorder_of, today
 from ser_stream.cli.options import DeviceOption, ModelOption, RateOption
 from ser_stream.errors import ConfigError
+from ser_stream.printable import echo
 
 if TYPE_CHECKING:
     from ser_stream.bundle import ModelBundle
@@ -54,7 +55,7 @@ def calibrate(
         with Microphone(device, rate) as microphone:
             recorder = _guided(microphone, bundle, seconds)
     recorder.finish(profile, today()).save(path)
-    typer.echo(f"profile {profile!r}: {recorder.speech_s:.1f} s of speech, {path}")
+    echo(f"profile {profile!r}: {recorder.speech_s:.1f} s of speech, {path}")
 
 
 def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> ProfileRecorder:
@@ -85,7 +86,9 @@ def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> Profil
                     f"{recorder.level_dbfs:.0f} dBFS"
                 )
                 advice = recorder.advice()
-                console.print(f"{line}; {advice}" if advice else line, highlight=False)
+                console.print(
+                    f"{line}; {advice}" if advice else line, markup=False, highlight=False
+                )
             if recorder.speech_s >= wanted_s or recorder.heard_s >= PATIENCE * wanted_s:
                 break
     return recorder

@@ -14,6 +14,7 @@ import typer
 from ser_stream.entry import EXIT_ERROR
 from ser_stream.errors import AudioError, SerStreamError
 from ser_stream.files import os_reason, replacing
+from ser_stream.printable import echo, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ class Batch:
             self._task = self._bar.add_task("", total=self.total, failed="")
         for path in self._files:
             if self._bar is not None:
-                self._bar.update(self._task, description=_short(path.name))
+                self._bar.update(self._task, description=_short(printable(path.name)))
             yield path
             self.done += 1
             self.progress(0.0)
@@ -70,10 +71,10 @@ class Batch:
         self.failed += 1
         line = f"error: {path}: {reason}"
         if self._bar is None:
-            typer.echo(line, err=True)
+            echo(line, err=True)
         else:
             self._bar.update(self._task, failed=f"{self.failed} failed")
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -118,7 +119,7 @@ def batch_of(verb: str, paths: Iterable[Path], output: Path | None, jsonl: bool)
     if batch.total > 1 or also:
         succeeded = batch.total - batch.failed
         files_ = "file" if succeeded == 1 else "files"
-        typer.echo(f"{verb} {succeeded} {files_}, {batch.failed} failed{also}", err=True)
+        echo(f"{verb} {succeeded} {files_}, {batch.failed} failed{also}", err=True)
     if batch.failed:
         raise typer.Exit(EXIT_ERROR if batch.failed == batch.total else EXIT_SOME_FAILED)
 
@@ -132,7 +133,7 @@ def _tell_end(error: BaseException, batch: Batch, output: Path | None, kept: lis
     if output is not None:
         state = "as it was" if output.exists() else "not written"
         line += f"; {output} is {state}"
-    typer.echo(f"{line}; the same command begins anew", err=True)
+    echo(f"{line}; the same command begins anew", err=True)
 
 
 @contextlib.contextmanager
