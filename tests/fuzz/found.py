@@ -59,5 +59,12 @@ FOUND: dict[str, tuple[str, str, bytes, str | None]] = {
         _DEEP_TABLES.encode(),
         "nested too deep",
     ),
+    "a profile nested too deep": (
+        "profiles", ".json", b'{"schema": 1, "mean": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+        "nested more than",
+    ),
+    "a profile of 400 digits": (
+        "profiles", ".json", b'{"schema": 1, "voiced_s": ' + b"9" * 400 + b"}", "out of range",
+    ),
     "headerless samples": ("audio", ".raw", b"\0" * 32000, "Format not recognised"),
 }  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 # Share of the cases of a run, by kind: modules of this package with a class `Fuzz`.
 KINDS: dict[str, int] = {
     "audio": 30,
-    "bundles": 15,
+    "models": 15,
     "profiles": 8,
     "transcripts": 8,
     "subtitles": 10,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,10 +15,31 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ser_stream.bundle import METADATA_KEY, ModelBundle, default_model_path
 from ser_stream.engine import Engine
-from ser_stream.errors import BundleError
 from ser_stream.types import AudioBlock
 
+from .audio import speech
+from .kinds import Kind, require_finite
+from .mutations import damaged, damaged_json
+
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+class Fuzz(Kind):
+    """Model files: loaded, described, and run over some seconds of speech if they load."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._clip = speech()[32000:80000].astype(np.float32)
+
+    def make(self, rng: Random) -> tuple[str, bytes]:
+        return ".onnx", mutated_model(rng)
+
+    def check(self, path: Path) -> str | None:
+        bundle = ModelBundle.load(path)
+        require_finite(bundle.describe(), "description")
+        for prediction in Engine(bundle).feed(AudioBlock(self._clip, 0)):
+            require_finite([prediction.posterior, prediction.smoothed], "prediction")
+        return None
 
 
 @functools.cache
@@ -100,6 +120,7 @@ def small_model(
     return model.SerializeToString()
 
 
+@functools.cache
 def foreign_models() -> dict[str, tuple[bytes, str]]:
     """Hand-made files and what the error says, by name."""
     return {**_foreign_graphs(), **_foreign_metadata()}
@@ -361,64 +382,17 @@ def mutated_model(rng: Random) -> bytes:
     """The shipped model or a small one with damage: to bytes, to fields, or to metadata."""
     draw = rng.random()
     if draw < 0.3:
-        return _damaged(_whole_model(rng), rng)
+        return damaged(_whole_model(rng), rng, _whole_model(rng))
     if draw < 0.6:
         return _reshaped(rng)
     if draw < 0.9:
-        return shipped_with(json.dumps(_mutated_table(_shipped()[1], rng)))
+        return shipped_with(damaged_json(_shipped()[1], rng))
     data, _ = rng.choice(list(foreign_models().values()))
-    return _damaged(data, rng) if rng.random() < 0.5 else data
-
-
-def cases(rng: Random) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the hand-made files, then of mutated ones without end."""
-    yield from ((name, data) for name, (data, _) in foreign_models().items())
-    for number in itertools.count():
-        yield f"mutated {number}", mutated_model(rng)
-
-
-def check(path: Path, samples: np.ndarray) -> bool:
-    """Load ``path`` and run it over ``samples`` (n,) at 16 kHz; False where it is refused.
-
-    Raises:
-        AssertionError: the refusal is not one line, or a result is not finite.
-    """
-    try:
-        bundle = ModelBundle.load(path)
-    except BundleError as error:
-        line = str(error)
-        assert line.startswith(f"{path}: "), line
-        assert len(line.splitlines()) == 1, line
-        assert len(line) < 2000 + len(str(path)), line
-        assert line.isprintable(), line
-        return False
-    for prediction in Engine(bundle).feed(AudioBlock(samples, 0)):
-        for values in (prediction.posterior, prediction.smoothed):
-            assert values is None or np.isfinite(values).all()
-    return True
+    return damaged(data, rng, _whole_model(rng)) if rng.random() < 0.5 else data
 
 
 def _whole_model(rng: Random) -> bytes:
     return default_model_path().read_bytes() if rng.random() < 0.5 else small_model()
-
-
-def _damaged(data: bytes, rng: Random) -> bytes:
-    """One to three edits of bytes."""
-    for _ in range(rng.randint(1, 3)):
-        if not data:
-            break
-        at = rng.randrange(len(data))
-        kind = rng.randrange(4)
-        if kind == 0:
-            data = data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
-        elif kind == 1:
-            data = data[:at]
-        elif kind == 2:
-            end = at + rng.choice((1, 4, 100, len(data)))
-            data = data[:at] + data[end:]
-        else:
-            data = data[:at] + rng.randbytes(rng.choice((1, 8, 64))) + data[at:]
-    return data
 
 
 def _reshaped(rng: Random) -> bytes:
@@ -450,18 +424,3 @@ def _reshaped(rng: Random) -> bytes:
         value = rng.choice((0, -1, 1, 2, 2**20, 2**40, -(2**62)))
         tensor.raw_data = np.full(len(tensor.raw_data) // 8, value, np.int64).tobytes()
     return model.SerializeToString()
-
-
-def _mutated_table(table: Any, rng: Random) -> Any:
-    if isinstance(table, dict) and table:
-        key = rng.choice(sorted(table))
-        if rng.random() < 0.1:
-            return {k: v for k, v in table.items() if k != key}
-        return {**table, key: _mutated_table(table[key], rng)}
-    if isinstance(table, list) and table and rng.random() < 0.7:
-        at = rng.randrange(len(table))
-        return [*table[:at], _mutated_table(table[at], rng), *table[at + 1 :]]
-    return rng.choice(
-        (None, True, -1, 0, 1, 10**9, 10**30, 1e-300, 1e300, -1.5, "", "x" * 5000, "\x1b[0m",
-         "\u202e", [], {}, [table], {"a": table}, [[]])
-    )  # fmt: skip

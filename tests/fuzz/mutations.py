@@ -149,6 +149,12 @@ def _changed_list(value: list[Any], rng: Random, holes: list[str]) -> list[Any]:
 
 def _literal(value: Any, rng: Random, holes: list[str]) -> Any:
     """Something else in the place of ``value``; numbers that JSON cannot hold too."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and rng.random() < 0.4:
+        return (
+            value * rng.uniform(0.5, 2.0)
+            if isinstance(value, float)
+            else value + rng.choice((-1, 1))
+        )
     draw = rng.random()
     if draw < 0.35:
         number = rng.choice([n for n in NUMBERS if n.lstrip("-")[:1].isascii() and n.strip()])
