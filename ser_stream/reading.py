@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -43,9 +43,14 @@ class WordReader:
         self._reads = reads
         self._vectors = vectors
 
-    def vectors(self, words: Iterable[Word]) -> Float32:
+    def vectors(self, words: Sequence[Word]) -> Float32:
         """Vectors of the newest tokens that the model has room for, float32 (n, width)."""
-        tokens = [token for word in words for token in tokenize(word.text)]
+        tokens: list[str] = []
+        # Every window of a recording without times has all words of it.
+        for word in reversed(words):
+            tokens[:0] = tokenize(word.text)
+            if len(tokens) >= self._reads.tokens:
+                break
         return self._vectors.vectors(tokens[-self._reads.tokens :])
 
 

@@ -7,6 +7,7 @@ rather than guessed at.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import math
 import os
@@ -44,6 +45,8 @@ _ENTITY = re.compile(
 _CHANGE_OF_SPEAKER = re.compile(r"^(?:>>+|[-–—])\s*")
 _SPEAKER = re.compile(r"[\[(]?([^\W\d_][^:\[\]()<>]{0,40}?)[\])]?:(?=\s|$)")
 _MAX_NAMES = 3
+# A day of speech is one megabyte. Every window of a text without times has all of its words.
+_MOST_BYTES = 4 << 20
 _NO_CUE = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
 
 
@@ -105,6 +108,9 @@ def read_transcript(path: str | Path) -> Transcript:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise TranscriptError(f"{path}: not a transcript; known: {', '.join(SUFFIXES)}")
+    with contextlib.suppress(OSError):
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise TranscriptError(f"{path}: {size} bytes; is this what is said in one recording?")
     text = utf8_text(path, TranscriptError)
     if suffix == ".txt":
         return _untimed(text)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# In a line of TOML: Python takes quadratic time for a key of many parts.
+_MOST_DOTS = 200
 # Ends msgspec's messages: " - at `$.labels[0]`".
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 # Its words, and those of a person who wrote the file.
@@ -108,6 +110,8 @@ def parse_toml(text: str, limits: Limits | None = None) -> dict[str, Any]:
     """
     limits = Limits() if limits is None else limits
     _check_length(text, limits)
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise TableError(f"nested more than {limits.depth} deep, or a line too long")
     try:
         table = tomllib.loads(text)
     except RecursionError:

@@ -16,6 +16,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ser_stream import reading as module
 from ser_stream.asr import AsrError
 from ser_stream.batch import Transcripts, recognize, score_file
 from ser_stream.bundle import ModelBundle
@@ -26,6 +27,7 @@ from ser_stream.reading import WordReader, open_reader
 from ser_stream.records import prediction_row
 from ser_stream.session import Session
 from ser_stream.sources import ArraySource
+from ser_stream.text import tokenize
 from ser_stream.transcripts import Transcript
 from ser_stream.types import AudioBlock, Prediction, Word
 from tests.fake_asr import FakeAsr
@@ -142,6 +144,19 @@ def test_only_the_newest_tokens_are_read(reader):
     np.testing.assert_array_equal(vectors.argmax(axis=1)[[0, 1, 4]], [0, 0, 1])
     assert not vectors[2:4].any()
     assert reader.vectors([]).shape == (0, 4)
+
+
+def test_words_that_no_window_has_room_for_are_not_looked_at(reader, monkeypatch):
+    seen: list[str] = []
+
+    def counted(text: str) -> list[str]:
+        seen.append(text)
+        return tokenize(text)
+
+    monkeypatch.setattr(module, "tokenize", counted)
+    words = [Word("lovely", 0.0, 1.0)] * 100_000
+    assert reader.vectors(words).shape == (TOKENS, 4)
+    assert len(seen) == TOKENS
 
 
 def test_other_vectors_than_those_of_the_training_are_refused(folder, reading, bundle, tmp_path):

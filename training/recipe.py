@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import resources
@@ -14,13 +13,15 @@ from ser_stream.frontend import check_front_end
 from ser_stream.labels import canonical
 from ser_stream.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
 from ser_stream.smoothing import SmoothingConfig
+from ser_stream.typed import Limits, TableError, parse_toml
 from ser_stream.vad import GateConfig
 from training.folds import FoldsConfig
 from training.models import check_model
 
 T = TypeVar("T")
 
-_TOO_DEEP = "tables or lists nested too deep"
+# A recipe has some hundred values, the longest of them a citation.
+LIMITS = Limits(text=200_000, values=10_000, string=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,11 +464,8 @@ def load_book(name: str | Path) -> RecipeBook:
             text = path.read_text(encoding="utf-8")
         else:
             text = (resources.files("training.recipes") / f"{name}.toml").read_text("utf-8")
-        table = tomllib.loads(text)
-    except RecursionError as error:
-        raise ConfigError(f"recipe {name}: {_TOO_DEEP}") from error
-    # A number of thousands of digits is a ValueError, as is text that is not UTF-8 or not TOML.
-    except (OSError, ValueError) as error:
+        table = parse_toml(text, LIMITS)
+    except (OSError, UnicodeDecodeError, TableError) as error:
         raise ConfigError(f"recipe {name}: {error}") from error
     try:
         variants = table.pop("variants", {})
@@ -487,8 +485,6 @@ def load_book(name: str | Path) -> RecipeBook:
             raise ConfigError(f"recipe: rows of unknown variants {sorted(unknown)}")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"recipe {name}: {type(error).__name__}: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"recipe {name}: {_TOO_DEEP}") from error
     return book
 
 

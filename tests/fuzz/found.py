@@ -24,6 +24,9 @@ FOUND: dict[str, tuple[str, str, bytes, str | None]] = {
     "an entity of 5000 digits": (
         "subtitles", ".vtt", _CUE.format("&#" + "9" * 5000 + ";").encode(), None,
     ),
+    "a text of megabytes": (
+        "subtitles", ".txt", b"well " * (1 << 20), "5242880 bytes; is this what is said",
+    ),
     "columns with control characters": (
         "transcripts", ".csv", b"pa\x1b[2Jth,text\n", "its columns: 'pa\\x1b[2jth, text'",
     ),
@@ -50,14 +53,20 @@ FOUND: dict[str, tuple[str, str, bytes, str | None]] = {
         "vectors", ".txt", b"the" + b" 0.5" * (1 << 18), "0.5 0.5 ...'",
     ),
     "a recipe in another encoding": ("recipes", ".toml", b"name = '\xe4'\n", "utf-8"),
-    "a recipe of 5000 digits": ("recipes", ".toml", b"a = " + b"9" * 5000, "limit (4300 digits)"),
+    "a recipe of 5000 digits": ("recipes", ".toml", b"a = " + b"9" * 5000, "not TOML"),
     "a recipe nested too deep": (
-        "recipes", ".toml", b"a = " + b"[" * 9000 + b"]" * 9000, "nested too deep",
+        "recipes", ".toml", b"a = " + b"[" * 9000 + b"]" * 9000, "nested more than",
     ),
     "a recipe of deep tables": (
         "recipes", ".toml",
         _DEEP_TABLES.encode(),
-        "nested too deep",
+        "nested more than",
+    ),
+    "a recipe of long words": (
+        "recipes", ".toml", b"a = '" + b"1" * 5000 + b"'", "a: 5000 characters, 300 at most",
+    ),
+    "a recipe of a long key": (
+        "recipes", ".toml", b"a." * 90_000 + b"a = 1", "nested more than",
     ),
     "a profile nested too deep": (
         "profiles", ".json", b'{"schema": 1, "mean": ' + b"[" * 3000 + b"]" * 3000 + b"}",
