@@ -205,8 +205,12 @@ def config_folder() -> Path:
 def _user_folder(variable: str, usual: Callable[..., Path]) -> Path:
     if told := os.environ.get(variable):
         return Path(told)
-    folder = usual(APP, appauthor=False)
-    # Left so where neither the environment nor the system knows the user's home.
-    if folder.parts[0].startswith("~"):
+    try:
+        folder = usual(APP, appauthor=False)
+    except RuntimeError:
+        # What newer versions of platformdirs raise where older ones leave "~" in the path: neither
+        # the environment nor the system knows the user's home.
+        folder = None
+    if folder is None or folder.parts[0].startswith("~"):
         raise ConfigError(f"no home folder is known; set HOME or {variable}")
     return folder

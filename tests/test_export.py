@@ -24,7 +24,7 @@ from ser_stream.engine import Engine  # noqa: E402
 from ser_stream.smoothing import SmoothingConfig  # noqa: E402
 from ser_stream.types import AudioBlock  # noqa: E402
 from ser_stream.vad import GateConfig  # noqa: E402
-from training.checkpoint import Checkpoint  # noqa: E402
+from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from training.corpora import CREDITS  # noqa: E402
 from training.models import make_model  # noqa: E402
 from training.recipe import load_recipe  # noqa: E402
@@ -172,6 +172,34 @@ def test_what_fails_leaves_no_file_and_the_old_one_alone(checkpoint, tmp_path, m
 def test_an_unwritable_path_is_told(checkpoint, tmp_path):
     with pytest.raises(ExportError, match="cannot write"):
         export(checkpoint, tmp_path / "missing" / "model.onnx")
+
+
+def test_a_damaged_checkpoint_is_one_line(checkpoint, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path)
+    data = path.read_bytes()
+    table = torch.load(path, weights_only=True)
+    changes = {
+        **{f"no {key}": {key: None} for key in table if key not in ("words", "speaker")},
+        "recipe": {"recipe": {**table["recipe"], "model_params": {"n_bands": "x"}}},
+        "other model": {"recipe": {**table["recipe"], "model": "head_fusion"}},
+        "state": {"state": dict(list(table["state"].items())[1:])},
+        "mean": {"mean": "1.0"},
+        "credits": {"training_data": [{"corpus": 1}]},
+        "words": {"words": {"tokens": 10**9, "width": 1}},
+    }
+    for name, change in changes.items():
+        changed = {k: v for k, v in {**table, **change}.items() if v is not None or k not in change}
+        torch.save(changed, path)
+        with pytest.raises(CheckpointError) as caught:
+            Checkpoint.load(path)
+        assert str(caught.value).startswith(f"{path}: "), name
+        assert len(str(caught.value).splitlines()) == 1, name
+    for end in range(0, len(data), len(data) // 7):
+        path.write_bytes(data[:end])
+        with pytest.raises(CheckpointError, match="not a checkpoint") as caught:
+            Checkpoint.load(path)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_command_takes_a_run_and_audio(checkpoint, tmp_path, demo_path):

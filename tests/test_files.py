@@ -157,6 +157,28 @@ def test_no_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         config_folder()
 
 
+def test_a_user_that_the_system_does_not_know_works_without_home() -> None:
+    as_nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+    try:
+        subprocess.run([*as_nobody, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no user namespaces here")
+    unknown = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SER_STREAM_CONFIG")
+    env = {k: v for k, v in os.environ.items() if k not in unknown}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*as_nobody, sys.executable, "-m", "ser_stream.cli", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    refused = run("score", "--profile", "me", "a.wav")
+    line = "error: no home folder is known; set HOME or SER_STREAM_CONFIG\n"
+    assert (refused.returncode, refused.stderr) == (1, line)
+    # Whatever needs no folder of the user's works.
+    scored = run("demo", "--fast", "--duration", "3", "--jsonl")
+    assert scored.returncode == 0, scored.stderr
+    assert '"end_s": 2.0' in scored.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from torch import nn
 from ser_stream.bundle import SpeakerInput, TrainingData, WordInput
 from ser_stream.errors import SerStreamError
 from ser_stream.files import replacing
+from ser_stream.printable import one_line
+from ser_stream.typed import typed
 from ser_stream.types import Float32
 from training.models import make_model
 from training.recipe import Recipe, parse_recipe
@@ -89,25 +93,40 @@ class Checkpoint:
         table = read_table(file)
         if table.get("schema") != SCHEMA:
             raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
-        recipe = parse_recipe(table["recipe"])
-        net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
-        net.load_state_dict(table["state"])
-        return cls(
-            recipe,
-            net.eval(),
-            table["mean"].numpy(),
-            table["std"].numpy(),
-            table["temperature"],
-            tuple(table["logit_bias"]),
-            tuple(TrainingData(**d) for d in table["training_data"]),
-            table["metrics"],
-            Inputs(
-                table["examples"].numpy(),
-                {name: value.numpy() for name, value in table["example_extra"].items()},
-            ),
-            WordInput(**words) if (words := table.get("words")) is not None else None,
-            SpeakerInput(**told) if (told := table.get("speaker")) is not None else None,
-        )
+        with whole(file):
+            recipe = parse_recipe(table["recipe"])
+            net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
+            net.load_state_dict(table["state"])
+            return cls(
+                recipe,
+                net.eval(),
+                table["mean"].numpy(),
+                table["std"].numpy(),
+                table["temperature"],
+                tuple(table["logit_bias"]),
+                tuple(typed(d, TrainingData) for d in table["training_data"]),
+                table["metrics"],
+                Inputs(
+                    table["examples"].numpy(),
+                    {name: value.numpy() for name, value in table["example_extra"].items()},
+                ),
+                typed(words, WordInput) if (words := table.get("words")) is not None else None,
+                typed(told, SpeakerInput) if (told := table.get("speaker")) is not None else None,
+            )
+
+
+@contextlib.contextmanager
+def whole(file: Path) -> Iterator[None]:
+    """Let what is missing or wrong in the values of a checkpoint be a `CheckpointError`."""
+    try:
+        yield
+    except (
+        ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+        SerStreamError,
+    ) as error:  # fmt: skip
+        raise CheckpointError(
+            f"{file}: damaged, or of another version of ser-train: {_reason(error)}"
+        ) from error
 
 
 def write_table(file: Path, table: dict[str, Any]) -> None:
@@ -125,8 +144,14 @@ def read_table(file: Path) -> dict[str, Any]:
     try:
         table = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for what is not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{file}: not a checkpoint of ser-train: {reason}") from error
+        raise CheckpointError(f"{file}: not a checkpoint of ser-train: {_reason(error)}") from error
     if not isinstance(table, dict):
         raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
     return table
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an exception says, with its type where that says more."""
+    first = (str(error).splitlines() or [""])[0]
+    known = isinstance(error, SerStreamError) and first
+    return one_line(first if known else f"{type(error).__name__}: {first}", 300)

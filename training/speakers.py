@@ -25,8 +25,9 @@ from ser_stream.extractor import Extractor
 from ser_stream.features import LogMelExtractor, repeat_to
 from ser_stream.frontend import check_front_end, make_extractor
 from ser_stream.speaker import Presentation, Voicing, centred
+from ser_stream.typed import typed
 from ser_stream.types import Float32
-from training.checkpoint import CheckpointError, read_table, write_table
+from training.checkpoint import CheckpointError, read_table, whole, write_table
 from training.corpora import CREDITS, Utterance
 from training.dataset import FeatureStore, build_features
 from training.errors import TrainingError
@@ -604,20 +605,22 @@ class SpeakerCheckpoint:
         table = read_table(file)
         if "speaker_recipe" not in table:
             raise CheckpointError(f"{file}: no speaker embedder; train one: ser-train speakers")
-        if table["schema"] != SCHEMA:
+        if table.get("schema") != SCHEMA:
             raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
-        recipe = parse_speaker_recipe(table["speaker_recipe"])
-        presentation = Presentation(recipe.centring, table["mean"].numpy(), table["std"].numpy())
-        speakers = tuple(table["speakers"])
-        net = XVector(recipe.network(len(speakers), len(presentation.mean)))
-        net.load_state_dict(table["state"])
-        return cls(
-            recipe,
-            Trained(net.eval(), presentation, speakers),
-            tuple(TrainingData(**d) for d in table["training_data"]),
-            table["metrics"],
-            tuple(x.numpy() for x in table["examples"]),
-        )
+        with whole(file):
+            recipe = parse_speaker_recipe(table["speaker_recipe"])
+            mean, std = (table[name].numpy() for name in ("mean", "std"))
+            presentation = Presentation(recipe.centring, mean, std)
+            speakers = tuple(table["speakers"])
+            net = XVector(recipe.network(len(speakers), len(presentation.mean)))
+            net.load_state_dict(table["state"])
+            return cls(
+                recipe,
+                Trained(net.eval(), presentation, speakers),
+                tuple(typed(d, TrainingData) for d in table["training_data"]),
+                table["metrics"],
+                tuple(x.numpy() for x in table["examples"]),
+            )
 
 
 def parity_examples(
