@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from ser_stream.errors import ConfigError
 from ser_stream.files import write_text
 from ser_stream.tables import table_rows
-from ser_stream.text import WordVectors
 from ser_stream.types import Float64
+from ser_stream.words.vectors import WordVectors
 from training.corpora import Utterance
 from training.corpora.manifest import read
 from training.crossval import Run, claimed, jobs_of, load_features, run_jobs, select

@@ -38,10 +38,10 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HE
 import numpy as np
 import soundfile
 
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import DeviceError
-from ser_stream.features import PITCH_MAX_HZ, PITCH_MIN_HZ
+from ser_stream.features.voice import PITCH_MAX_HZ, PITCH_MIN_HZ
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock, Float32
 
 RATE_HZ = 16000
@@ -150,7 +150,7 @@ def show(title: str, table: dict[str, np.ndarray]) -> None:
 
 def has_microphone(device: str) -> bool:
     """Whether ``device`` can be found."""
-    from ser_stream.microphone import find_device
+    from ser_stream.audio.devices import find_device
 
     try:
         find_device(device)

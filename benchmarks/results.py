@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from export.to_onnx import export
-from ser_stream.bundle import ModelBundle
 from ser_stream.files import write_text
+from ser_stream.models.bundle import ModelBundle
 from training.checkpoint import CHECKPOINT, Checkpoint
 from training.crossval import load_features, read_utterances, run_jobs
 from training.models.cost import count_parameters, multiply_adds

@@ -29,9 +29,10 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HE
 
 import numpy as np
 
-from ser_stream.bundle import ModelBundle
 from ser_stream.errors import ConfigError
-from ser_stream.smoothing import LabelDecider, Smoother, SmoothingConfig
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.settings import SmoothingConfig
+from ser_stream.stream.smoothing import LabelDecider, Smoother
 from ser_stream.types import Float32
 from training.card import STEADY_AFTER_S, Response, Stretch, live_hop_s, respond, stretches
 from training.corpora import Utterance

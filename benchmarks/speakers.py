@@ -28,8 +28,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from ser_stream.features import MfccConfig, MfccExtractor
-from ser_stream.speaker import SpeakerEmbedder, SpeakerTracker, TrackerConfig
+from ser_stream.features.mfcc import MfccConfig, MfccExtractor
+from ser_stream.models.embedder import SpeakerEmbedder
+from ser_stream.stream.speaker_tracker import SpeakerTracker, TrackerConfig
 from ser_stream.types import Float32
 from training.corpora import Utterance, read_corpus
 from training.dataset import load_audio

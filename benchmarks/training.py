@@ -28,8 +28,14 @@ import numpy as np
 import soundfile
 import torch
 
-from ser_stream.frontend import FrontEnd, make_extractor
-from ser_stream.normalizer import FeatureStatistics, Normalizer, NormalizerState, embedding_width
+from ser_stream.features.frontend import FrontEnd
+from ser_stream.features.normalizer import (
+    FeatureStatistics,
+    Normalizer,
+    NormalizerState,
+    embedding_width,
+)
+from ser_stream.features.registry import make_extractor
 from training.fit import make_optimizer
 from training.launch import Launch
 from training.models import make_model

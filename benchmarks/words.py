@@ -32,20 +32,21 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HE
 import numpy as np
 import soundfile
 
-from ser_stream.asr import make_asr
-from ser_stream.batch import find_audio, recognize
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
-from ser_stream.listener import WordTap, open_listener
-from ser_stream.microphone import Microphone
-from ser_stream.reading import WordReader, open_reader
-from ser_stream.recorder import Recorder, Recording
-from ser_stream.resample import StreamingResampler
-from ser_stream.session import Session
-from ser_stream.sources import FileSource
-from ser_stream.text import tokenize
-from ser_stream.transcripts import read_transcripts_csv
+from ser_stream.audio.microphone import Microphone
+from ser_stream.audio.resample import StreamingResampler
+from ser_stream.audio.sound_file import FileSource
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.find import find_audio
+from ser_stream.scoring.recorder import Recorder, Recording
+from ser_stream.scoring.words import recognize
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import Prediction, Snapshot, Word
+from ser_stream.words.live import WordTap, open_listener
+from ser_stream.words.reader import WordReader, open_reader
+from ser_stream.words.recognizers import make_asr
+from ser_stream.words.tokens import tokenize
+from ser_stream.words.transcripts import read_transcripts_csv
 
 HOP_S = 0.1
 PAUSE_S = 0.6

@@ -112,8 +112,8 @@ def _first(path: Path, name: str) -> Path:
 
 def _export(path: Path, target: Path, audio: list[Path] | None) -> None:
     from export.to_onnx import describe, example_inputs, export
-    from ser_stream.batch import find_audio
-    from ser_stream.frontend import make_extractor
+    from ser_stream.features.registry import make_extractor
+    from ser_stream.scoring.find import find_audio
     from training.checkpoint import Checkpoint
     from training.dataset import load_audio
 

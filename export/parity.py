@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ser_stream.bundle import ModelBundle
 from ser_stream.errors import SerStreamError
+from ser_stream.models.bundle import ModelBundle
 from training.windows import Inputs
 
 MAX_DIFFERENCE = 1e-4

@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 
 from export.graph import published
-from ser_stream.bundle import METADATA_KEY, ModelBundle
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.metadata import METADATA_KEY
 from training.recipe import Recipe
 
 # Fields of a recipe, and of a model file's metadata, that only the runtime uses.

@@ -1,4 +1,4 @@
-"""Export a speaker embedder to the contract of `ser_stream.speaker`, or not at all."""
+"""Export a speaker embedder to the contract of `ser_stream.models.embedder`, or not at all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from export.graph import published, write_graph
 from export.parity import MAX_DIFFERENCE, ParityError
 from export.to_onnx import LICENCE
-from ser_stream.frontend import make_extractor
-from ser_stream.onnx_session import ModelFile, Network
-from ser_stream.speaker import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
+from ser_stream.features.registry import make_extractor
+from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
+from ser_stream.models.network import ModelFile, Network
 from training.models.xvector import Embedder
 from training.speakers import CHECKPOINT, LEAST_FRAMES, SpeakerCheckpoint
 

@@ -10,9 +10,10 @@ import torch
 
 from export.graph import ExportError, published, write_graph
 from export.parity import check_parity
-from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta
-from ser_stream.frontend import make_extractor
-from ser_stream.normalizer import FeatureStatistics
+from ser_stream.features.normalizer import FeatureStatistics
+from ser_stream.features.registry import make_extractor
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.metadata import METADATA_KEY, ModelMeta
 from training.checkpoint import Checkpoint
 from training.dataset import FeatureStore
 from training.windows import Inputs, Place, Presenter

@@ -14,16 +14,18 @@ import numpy as np
 
 from gui.history import History, Stretch
 from gui.jobs import JobControl
-from ser_stream.asr import make_asr
-from ser_stream.batch import FileScore, Transcripts, find_audio, score_file
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.audio.sound_file import FileSource
 from ser_stream.errors import AudioError
-from ser_stream.profile import Profile
-from ser_stream.reading import WordReader
-from ser_stream.sources import FileSource
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import Profile
+from ser_stream.scoring.find import find_audio
+from ser_stream.scoring.recordings import FileScore, score_file
+from ser_stream.scoring.words import Transcripts
+from ser_stream.stream.detector import SileroDetector, SpeechDetector
+from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import Float32, Float64, Prediction, Snapshot
-from ser_stream.vad import SileroDetector, SpeechDetector
+from ser_stream.words.reader import WordReader
+from ser_stream.words.recognizers import make_asr
 
 # Finer than a screen shows of the least stretch that a view zooms to.
 BIN_S = 0.002
@@ -182,8 +184,8 @@ class Words:
 
     Attributes:
         reader: their vectors; None for models that read none.
-        recognizer: writes down what has no transcript beside it, see `ser_stream.asr.make_asr`;
-            empty for nobody.
+        recognizer: writes down what has no transcript beside it, see
+            `ser_stream.words.recognizers.make_asr`; empty for nobody.
     """
 
     reader: WordReader | None = None

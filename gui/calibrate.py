@@ -24,18 +24,12 @@ from gui.choices import Choices
 from gui.forms import text_label
 from gui.theme import Theme
 from gui.widgets import LevelBar
-from ser_stream.bundle import ModelBundle
+from ser_stream.audio.level import level_dbfs
+from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import AudioError, SerStreamError
-from ser_stream.microphone import level_dbfs
-from ser_stream.profile import (
-    PASSAGE,
-    WANTED_S,
-    ProfileRecorder,
-    check_profiles,
-    list_profiles,
-    profile_path,
-)
-from ser_stream.resample import StreamingResampler
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import check_profiles
+from ser_stream.profiles import PASSAGE, WANTED_S, ProfileRecorder, list_profiles, profile_path
 from ser_stream.types import AudioSource
 
 # A reading ends after this many times the speech that it wants.

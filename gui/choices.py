@@ -17,13 +17,16 @@ from gui.jobs import Job
 from gui.recognizer import listen_for_words
 from gui.settings import Settings
 from gui.word_choices import WordChoices
-from ser_stream.bundle import ModelBundle, default_model_path
+from ser_stream.audio.devices import Device, list_devices
+from ser_stream.audio.microphone import BLOCK_S, Microphone
+from ser_stream.audio.sound_file import FileSource
+from ser_stream.audio.sources import PacedSource
 from ser_stream.errors import DeviceError, SerStreamError
-from ser_stream.listener import WordTap
-from ser_stream.microphone import BLOCK_S, Device, Microphone, list_devices
-from ser_stream.profile import Profile, list_profiles, load_profile
-from ser_stream.sources import FileSource, PacedSource
+from ser_stream.models.bundle import ModelBundle, default_model_path
+from ser_stream.models.profile import Profile
+from ser_stream.profiles import list_profiles, load_profile
 from ser_stream.types import AudioSource
+from ser_stream.words.live import WordTap
 
 DEFAULT_INPUT = "Default microphone"
 DEMO = "Demo clip (no microphone)"

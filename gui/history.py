@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_stream.features import LogMelConfig, LogMelExtractor
-from ser_stream.framing import FrameStream
+from ser_stream.audio.resample import StreamingResampler
+from ser_stream.features.framing import FrameStream
+from ser_stream.features.logmel import LogMelConfig, LogMelExtractor
+from ser_stream.features.ring import RingBuffer
 from ser_stream.labels import derived_affect
-from ser_stream.resample import StreamingResampler
-from ser_stream.ring import RingBuffer
 from ser_stream.types import AudioBlock, Float32, Float64, Prediction, Snapshot, State
 
 STATES = tuple(State)

@@ -32,10 +32,10 @@ from gui.theme import Theme, class_colours
 from gui.timeline import TimelinePlot
 from gui.widgets import AffectPlane, ClassBars, Headline, LevelBar
 from ser_stream.errors import SerStreamError
-from ser_stream.reading import WordReader
-from ser_stream.recorder import Recording
-from ser_stream.records import confidence, perhaps, said, word_trouble
+from ser_stream.scoring.recorder import Recording
+from ser_stream.scoring.wording import confidence, perhaps, said, word_trouble
 from ser_stream.types import Prediction, Snapshot, State
+from ser_stream.words.reader import WordReader
 
 TRAIL_S = 4.0
 # The trail is drawn from this many points at most.

@@ -13,10 +13,10 @@ import numpy as np
 import soundfile
 
 from gui.jobs import Job, JobControl
+from ser_stream.audio.devices import portaudio
+from ser_stream.audio.resample import StreamingResampler
+from ser_stream.audio.sound_file import for_libsndfile
 from ser_stream.errors import AudioError, ConfigError, DeviceError
-from ser_stream.microphone import portaudio
-from ser_stream.resample import StreamingResampler
-from ser_stream.sources import for_libsndfile
 from ser_stream.types import AudioBlock, Float32
 
 BLOCK_S = 0.02

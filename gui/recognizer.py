@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from ser_stream.asr import Asr, PocketsphinxAsr, make_asr
-from ser_stream.listener import WordTap
 from ser_stream.types import Float32, Word
+from ser_stream.words.live import WordTap
+from ser_stream.words.recognizers import Asr, PocketsphinxAsr, make_asr
 
 POCKETSPHINX = PocketsphinxAsr.name
 # Sound that may wait while a recogniser is read or falls behind.

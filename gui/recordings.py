@@ -36,12 +36,13 @@ from gui.score_table import ScoreTable
 from gui.settings import Settings
 from gui.theme import DARK, Theme, class_colours
 from gui.waveform import ZOOM, RecordingPlot, clock_text
-from ser_stream.batch import FileScore
-from ser_stream.bundle import ModelBundle
 from ser_stream.errors import AudioError, SerStreamError
 from ser_stream.files import os_reason, replacing
-from ser_stream.profile import Profile
-from ser_stream.records import RowWriter, is_jsonl, perhaps
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import Profile
+from ser_stream.scoring.formats import RowWriter, is_jsonl
+from ser_stream.scoring.recordings import FileScore
+from ser_stream.scoring.wording import perhaps
 from ser_stream.types import State
 
 HINT = "Open a recording, or drop files or folders here"

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from gui.forms import tip
 from gui.waveform import clock_text
-from ser_stream.batch import FileScore
+from ser_stream.scoring.recordings import FileScore
 
 COLUMNS = ("File", "Label", "Confidence", "Duration", "Error")
 FILE, LABEL, CONFIDENCE, DURATION, ERROR = range(len(COLUMNS))

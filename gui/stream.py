@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gui.history import History, Spectrogram
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import DeviceError, SerStreamError
-from ser_stream.listener import WordTap
-from ser_stream.profile import Profile
-from ser_stream.reading import WordReader
-from ser_stream.recorder import Recorder, Recording
-from ser_stream.session import Session
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import Profile
+from ser_stream.scoring.recorder import Recorder, Recording
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, AudioSource, Snapshot
+from ser_stream.words.live import WordTap
+from ser_stream.words.reader import WordReader
 
 LIVE_HOP_S = 0.1
 # Audio comes every 32 ms; a device that gives none for this long has a problem.

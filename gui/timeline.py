@@ -120,7 +120,7 @@ class TimelinePlot(QWidget):
 
 
 def _band_ticks() -> list[tuple[float, str]]:
-    from ser_stream.features import hz_to_mel
+    from ser_stream.features.mel import hz_to_mel
 
     low, high = (float(hz_to_mel(f)) for f in (SPECTROGRAM.f_min_hz, SPECTROGRAM.f_max_hz))
     # A band's place is where its triangle peaks.

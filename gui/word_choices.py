@@ -15,8 +15,8 @@ from gui.forms import tip as as_tip
 from gui.jobs import Job
 from gui.recognizer import POCKETSPHINX, is_installed
 from gui.settings import Settings
-from ser_stream.bundle import ModelBundle
-from ser_stream.reading import WordReader, open_reader
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.words.reader import WordReader, open_reader
 
 OFF = "Off"
 FOLDER = "Folder..."
@@ -73,7 +73,7 @@ class WordChoices(QWidget):
 
     @property
     def recognizer(self) -> str:
-        """Who listens, see `ser_stream.asr.make_asr`; empty for nobody."""
+        """Who listens, see `ser_stream.words.recognizers.make_asr`; empty for nobody."""
         return self.box.currentData()
 
     @property

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_stream.text import tokenize
+from ser_stream.words.tokens import tokenize
 from training.corpora import CorpusError, Utterance, crema_d
 from training.folds import make_splits
 from training.recipe import load_book

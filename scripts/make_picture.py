@@ -14,12 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
-from ser_stream.records import Timeline
-from ser_stream.session import Session
-from ser_stream.sources import FileSource, PacedSource
-from ser_stream.tui import STRIP_S, Meter, MeterView
+from ser_stream.audio.sound_file import FileSource
+from ser_stream.audio.sources import PacedSource
+from ser_stream.cli.terminal import STRIP_S, Meter, MeterView
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.sinks import Timeline
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 
 TARGET = Path(__file__).parents[1] / "docs" / "meter.svg"
 

@@ -9,7 +9,7 @@ To be run whenever one of them was made anew.
 from __future__ import annotations
 
 from ser_stream.files import write_text
-from ser_stream.onnx_session import DIGESTS, digest_of, models_folder
+from ser_stream.models.network import DIGESTS, digest_of, models_folder
 
 
 def write_digests() -> None:

@@ -91,7 +91,7 @@ class Word:
     """A spoken word as it is written.
 
     Attributes:
-        text: one word; `ser_stream.text.tokenize` may make several tokens of it.
+        text: one word; `ser_stream.words.tokens.tokenize` may make several tokens of it.
         start_s: where it begins in the stream.
         end_s: where it ends.
     """
@@ -112,7 +112,7 @@ class Prediction:
         label: the class after hysteresis; None unless ``state`` is ``EMOTION``.
         logits: float32 (classes,) as the network gave them; None where it was not asked.
         posterior: softmax of the calibrated logits, float32 (classes,); None with ``logits``.
-        smoothed: belief after this window, see `ser_stream.smoothing`; None with ``logits``.
+        smoothed: belief after this window, see `ser_stream.stream.smoothing`; None with ``logits``.
         speech: share of the window that the speech gate calls speech; None without a gate.
         words: texts of the window's words; None where nobody listens for words.
     """

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from hypothesis import settings
 
-from ser_stream.bundle import ModelBundle
 from ser_stream.entry import END_SIGNALS
+from ser_stream.models.bundle import ModelBundle
 
 # Windows of tests need no display; those that do are marked.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

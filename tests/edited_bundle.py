@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ser_stream.bundle import METADATA_KEY, default_model_path
+from ser_stream.models.bundle import default_model_path
+from ser_stream.models.metadata import METADATA_KEY
 
 
 def edited(tmp_path: Path, **changes: object) -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_stream.bundle import METADATA_KEY, default_model_path
+from ser_stream.models.bundle import default_model_path
+from ser_stream.models.metadata import METADATA_KEY
 
 WORDS = {"grim": 0, "lovely": 1, "table": 2, "gone": 3}
 TOKENS = 5

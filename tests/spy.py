@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ser_stream.bundle import ModelBundle
+from ser_stream.models.bundle import ModelBundle
 
 
 class Spy:

@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-from ser_stream.errors import ConfigError  # noqa: E402
-from training.models import make_model  # noqa: E402
-from training.models.cost import count_parameters, multiply_adds  # noqa: E402
+from ser_stream.errors import ConfigError
+from training.models import make_model
+from training.models.cost import count_parameters, multiply_adds
 
 SMALL = {
     "n_bands": 16,

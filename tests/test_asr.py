@@ -16,11 +16,17 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ser_stream.asr import AsrError, PocketsphinxAsr, SherpaAsr, make_asr, words_of_tokens
-from ser_stream.engine import Engine
-from ser_stream.listener import WordTap
-from ser_stream.session import Session
+from ser_stream.stream.engine import Engine
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Word
+from ser_stream.words.live import WordTap
+from ser_stream.words.recognizers import (
+    AsrError,
+    PocketsphinxAsr,
+    SherpaAsr,
+    make_asr,
+    words_of_tokens,
+)
 
 RATE_HZ = 16000
 WORD = 1600
@@ -302,7 +308,8 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_listening_loads_no_recogniser():
     code = (
-        "import sys, ser_stream.listener;print({'pocketsphinx', 'sherpa_onnx'} & set(sys.modules))"
+        "import sys, ser_stream.words.live;"
+        "print({'pocketsphinx', 'sherpa_onnx'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "set()\n"

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_stream.batch import PassedOver, find_audio, score_file
-from ser_stream.engine import Engine, EngineConfig
-from ser_stream.sources import FileSource
+from ser_stream.audio.sound_file import FileSource
+from ser_stream.scoring.find import PassedOver, find_audio
+from ser_stream.scoring.recordings import score_file
+from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock, Prediction, State
 
 RATE_HZ = 16000

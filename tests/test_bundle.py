@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from edited_bundle import edited
 
-from ser_stream.bundle import METADATA_KEY, ModelBundle, ModelMeta, default_model_path
 from ser_stream.errors import BundleError, ConfigError
-from ser_stream.normalizer import NormalizerState
-from ser_stream.vad import GateConfig
+from ser_stream.features.normalizer import NormalizerState
+from ser_stream.models.bundle import ModelBundle, default_model_path
+from ser_stream.models.metadata import METADATA_KEY, ModelMeta
+from ser_stream.models.settings import GateConfig
 
 
 def test_the_shipped_model_is_small_and_complete(bundle):

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from ser_stream.bundle import ModelBundle, TrainingData
 from ser_stream.errors import ConfigError
-from ser_stream.smoothing import LabelDecider, Smoother, SmoothingConfig
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.metadata import TrainingData
+from ser_stream.models.settings import SmoothingConfig
+from ser_stream.stream.smoothing import LabelDecider, Smoother
 from training.card import (
     Stretch,
     called_an_emotion,

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from ser_stream.errors import ConfigError  # noqa: E402
-from training.checkpoint import Checkpoint  # noqa: E402
-from training.cli import app  # noqa: E402
-from training.crossval import RESULT, claimed, jobs_of, read_utterances, run_jobs  # noqa: E402
-from training.recipe import load_book  # noqa: E402
+from ser_stream.errors import ConfigError
+from training.checkpoint import Checkpoint
+from training.cli import app
+from training.crossval import RESULT, claimed, jobs_of, read_utterances, run_jobs
+from training.recipe import load_book
 
 ROOT = Path(__file__).parents[1]
 TOY = "crema-d=TOY"

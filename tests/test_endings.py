@@ -189,7 +189,8 @@ def test_signals_that_come_again_and_again_lose_nothing(start, speech):
 
 def test_a_device_that_does_not_close_is_left_by_a_second_signal(tmp_path, speech):
     hangs = (
-        "import time; from ser_stream.cli import main; from ser_stream.sources import PacedSource; "
+        "import time; from ser_stream.cli import main; "
+        "from ser_stream.audio.sources import PacedSource; "
         "PacedSource.__exit__ = lambda *_: time.sleep(1000); main()"
     )
     sound = tmp_path / "talk.wav"

@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spy import Spy
 
-from ser_stream.batch import score_file
-from ser_stream.bundle import ModelBundle, calibrated_softmax
-from ser_stream.engine import Engine, EngineConfig
 from ser_stream.errors import AudioError, BundleError, ConfigError
-from ser_stream.frontend import FRONT_ENDS, make_extractor
-from ser_stream.normalizer import NormalizerState
-from ser_stream.records import prediction_row, verdict
-from ser_stream.smoothing import BeliefFilter, SmoothingConfig
+from ser_stream.features.normalizer import NormalizerState
+from ser_stream.features.registry import FRONT_ENDS, make_extractor
+from ser_stream.models.bundle import ModelBundle, calibrated_softmax
+from ser_stream.models.settings import GateConfig, SmoothingConfig
+from ser_stream.scoring.recordings import score_file
+from ser_stream.scoring.rows import prediction_row
+from ser_stream.scoring.wording import verdict
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.smoothing import BeliefFilter
 from ser_stream.types import LARGEST_SAMPLE, AudioBlock, Prediction, State
-from ser_stream.vad import GateConfig
 
 RATE_HZ = 16000
 WINDOW = 121 * 256 + 1024

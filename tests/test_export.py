@@ -12,23 +12,25 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from export import to_onnx  # noqa: E402
-from export.cli import app  # noqa: E402
-from export.parity import ParityError, check_parity  # noqa: E402
-from export.settings import weights_digest  # noqa: E402
-from export.to_onnx import ExportError, example_inputs, export  # noqa: E402
-from ser_stream.bundle import ModelBundle  # noqa: E402
-from ser_stream.engine import Engine  # noqa: E402
-from ser_stream.smoothing import SmoothingConfig  # noqa: E402
-from ser_stream.types import AudioBlock  # noqa: E402
-from ser_stream.vad import GateConfig  # noqa: E402
-from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
-from training.corpora import CREDITS  # noqa: E402
-from training.models import make_model  # noqa: E402
-from training.recipe import load_recipe  # noqa: E402
-from training.windows import Inputs  # noqa: E402
+from export import to_onnx
+from export.cli import app
+from export.parity import ParityError, check_parity
+from export.settings import weights_digest
+from export.to_onnx import ExportError, example_inputs, export
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.settings import (
+    GateConfig,
+    SmoothingConfig,
+)
+from ser_stream.stream.engine import Engine
+from ser_stream.types import AudioBlock
+from training.checkpoint import Checkpoint, CheckpointError
+from training.corpora import CREDITS
+from training.models import make_model
+from training.recipe import load_recipe
+from training.windows import Inputs
 
 WEIGHTS = "79dfee0c19cf0f9ec653ce4c38d371613825228839a937fc93a38c2ce6a894a5"
 

@@ -10,23 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import ConfigError
-from ser_stream.extractor import Frames
-from ser_stream.features import (
-    LogMelConfig,
-    LogMelExtractor,
-    MfccConfig,
-    MfccExtractor,
-    SpectrogramConfig,
-    SpectrogramExtractor,
-    a_weighting,
-    dct_matrix,
-    delta_filter,
-    hz_to_mel,
-    mel_filters,
-    mel_to_hz,
-    repeat_to,
-)
-from ser_stream.frontend import FRONT_ENDS, make_extractor
+from ser_stream.features.extractor import Frames
+from ser_stream.features.framing import repeat_to
+from ser_stream.features.logmel import LogMelConfig, LogMelExtractor
+from ser_stream.features.mel import a_weighting, hz_to_mel, mel_filters, mel_to_hz
+from ser_stream.features.mfcc import MfccConfig, MfccExtractor, dct_matrix, delta_filter
+from ser_stream.features.registry import FRONT_ENDS, make_extractor
+from ser_stream.features.spectrogram import SpectrogramConfig, SpectrogramExtractor
 
 RATE_HZ = 16000
 # Paper 2's: 32 coefficients of 25 ms frames with two orders of deltas.

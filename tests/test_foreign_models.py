@@ -11,20 +11,20 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from fuzz.models import (  # noqa: E402
+from fuzz.models import (
     foreign_models,
     shipped_with,
     slow_model,
     small_model,
 )
 
-from ser_stream import onnx_session  # noqa: E402
-from ser_stream.bundle import ModelBundle, default_model_path  # noqa: E402
-from ser_stream.errors import BundleError  # noqa: E402
-from ser_stream.onnx_file import OPERATORS, read_metadata  # noqa: E402
-from ser_stream.onnx_session import shipped_digests  # noqa: E402
-from ser_stream.speaker import SpeakerEmbedder  # noqa: E402
-from ser_stream.vad import SileroDetector  # noqa: E402
+from ser_stream.errors import BundleError
+from ser_stream.models import network as onnx_session
+from ser_stream.models.bundle import ModelBundle, default_model_path
+from ser_stream.models.embedder import SpeakerEmbedder
+from ser_stream.models.network import shipped_digests
+from ser_stream.models.onnx_file import OPERATORS, read_metadata
+from ser_stream.stream.detector import SileroDetector
 
 FOREIGN = foreign_models()
 

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_stream.extractor import Extractor
-from ser_stream.features import repeat_to
-from ser_stream.framing import FrameStream
-from ser_stream.frontend import FRONT_ENDS, FrontEnd, make_extractor
-from ser_stream.normalizer import (
+from ser_stream.features.extractor import Extractor
+from ser_stream.features.framing import FrameStream, repeat_to
+from ser_stream.features.frontend import FrontEnd
+from ser_stream.features.normalizer import (
     HEADER,
     FeatureStatistics,
     Normalizer,
     NormalizerConfig,
     NormalizerState,
 )
+from ser_stream.features.registry import FRONT_ENDS, make_extractor
 from training.recipe import load_book, shipped_recipes
 
 RATE_HZ = 16000

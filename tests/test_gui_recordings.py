@@ -28,10 +28,10 @@ from gui.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from gui.waveform import clock_text, columns, visible_beliefs
-from ser_stream.batch import FileScore, score_file
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.recordings import FileScore, score_file
+from ser_stream.stream.engine import Engine
 from ser_stream.types import State
 from training.corpora import read_corpus
 
@@ -253,7 +253,7 @@ def test_an_hour_stays_fluid(opened):
 
 
 def test_another_model_hears_the_recording_again(opened, bundle, demo_path):
-    from ser_stream.bundle import ModelBundle
+    from ser_stream.models.bundle import ModelBundle
 
     page = opened.open(demo_path)
     heard = page._heard

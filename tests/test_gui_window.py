@@ -27,10 +27,11 @@ from gui.settings import Settings
 from gui.stream import Status, StreamState
 from gui.theme import DARK, LIGHT
 from gui.window import MainWindow
+from ser_stream.audio.devices import Device
 from ser_stream.errors import AudioError, DeviceError
 from ser_stream.files import CONFIG
-from ser_stream.microphone import Device
-from ser_stream.profile import Profile, frontend_key, list_profiles
+from ser_stream.models.profile import Profile, frontend_key
+from ser_stream.profiles import list_profiles
 from ser_stream.types import Prediction, Snapshot, State
 
 RATE_HZ = 16000

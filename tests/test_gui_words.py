@@ -26,13 +26,13 @@ from gui.theme import LIGHT, palette
 from gui.timeline import TimelinePlot
 from gui.word_choices import FOLDER, OFF, WordChoices
 from gui.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
-from ser_stream.asr import AsrError
-from ser_stream.batch import FileScore
-from ser_stream.bundle import ModelBundle
 from ser_stream.errors import ConfigError
-from ser_stream.reading import WordReader, open_reader
-from ser_stream.records import LATE_S
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.recordings import FileScore
+from ser_stream.scoring.wording import LATE_S
 from ser_stream.types import Float32, Health, Snapshot, Word
+from ser_stream.words.reader import WordReader, open_reader
+from ser_stream.words.recognizers import AsrError
 from tests.fake_asr import FakeAsr
 from tests.test_gui_recordings import Opened as OpenedPage
 from tests.test_gui_widgets import count, picture

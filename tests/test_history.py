@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gui.history import COLUMN_S, SPECTROGRAM, STATES, History, Spectrogram
-from ser_stream.engine import Engine, EngineConfig
-from ser_stream.features import LogMelExtractor
-from ser_stream.session import Session
-from ser_stream.sources import ArraySource
+from ser_stream.audio.sources import ArraySource
+from ser_stream.features.logmel import LogMelExtractor
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Snapshot, State
 
 RATE_HZ = 16000

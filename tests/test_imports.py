@@ -27,7 +27,7 @@ for package in (ser_stream, gui):
 sys.argv = ["ser-stream", "demo", "--fast", "--duration", "4"]
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     ser_stream.cli.main()
-print([m for m in {HEAVY} if m in sys.modules], "ser_stream.engine" in sys.modules)
+print([m for m in {HEAVY} if m in sys.modules], "ser_stream.stream.engine" in sys.modules)
 """
     )
     assert loaded == "[] True\n"

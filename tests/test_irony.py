@@ -18,7 +18,8 @@ from toy_corpus import make_toy_corpus
 
 pytest.importorskip("torch")
 
-from ser_stream.text import WordVectors, tokenize
+from ser_stream.words.tokens import tokenize
+from ser_stream.words.vectors import WordVectors
 from training.corpora import CorpusError, Utterance, crema_d, manifest
 from training.folds import make_splits
 from training.recipe import load_book

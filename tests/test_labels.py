@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gui.theme import PEN_STYLES
+from ser_stream.cli.terminal import class_marks
 from ser_stream.labels import DASHES, EMOTIONS, canonical, derived_affect, emotions_of
-from ser_stream.tui import class_marks
 
 LABELS = ("angry", "happy", "neutral", "sad")
 

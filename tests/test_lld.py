@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import ConfigError
-from ser_stream.lld import LldConfig, LldExtractor, htk_mel_filters
+from ser_stream.features.is09 import LldConfig, LldExtractor, htk_mel_filters
 
 RATE_HZ = 16000
 GOLDEN = SHARED / "golden" / "is09_lld"

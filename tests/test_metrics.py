@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.calibration import fit_calibration, mean_posterior  # noqa: E402
-from training.metrics import (  # noqa: E402
+from training.calibration import fit_calibration, mean_posterior
+from training.metrics import (
     expected_calibration_error,
     score,
     summarize,

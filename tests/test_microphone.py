@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,14 +16,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_stream import microphone
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.audio import devices, microphone
+from ser_stream.audio.devices import find_device, list_devices
+from ser_stream.audio.level import level_dbfs
+from ser_stream.audio.microphone import Microphone
+from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import DeviceError
-from ser_stream.microphone import Microphone, find_device, level_dbfs, list_devices
-from ser_stream.records import prediction_row
-from ser_stream.resample import StreamingResampler
-from ser_stream.session import Session
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.rows import prediction_row
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Snapshot
 
 RATE_HZ = 16000
@@ -98,10 +100,15 @@ class FakePortAudio:
         return None
 
 
+def replace_portaudio(monkeypatch: pytest.MonkeyPatch, found: Callable[[], Any]) -> None:
+    for module in (devices, microphone):
+        monkeypatch.setattr(module, "portaudio", found)
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     portaudio = FakePortAudio(["speaker", "Built-in Audio", "USB Audio", "USB Audio 2"])
-    monkeypatch.setattr(microphone, "portaudio", lambda: portaudio)
+    replace_portaudio(monkeypatch, lambda: portaudio)
     return portaudio
 
 
@@ -117,7 +124,7 @@ def test_devices_are_found_by_index_name_and_part_of_a_name(fake):
 
 
 def test_without_devices_or_portaudio_the_message_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(microphone, "portaudio", lambda: FakePortAudio(["speaker"]))
+    replace_portaudio(monkeypatch, lambda: FakePortAudio(["speaker"]))
     with pytest.raises(DeviceError, match="no input device; plug one in"):
         find_device(None)
     monkeypatch.undo()
@@ -252,7 +259,7 @@ class Rows:
 
 def test_a_listed_device_is_found_again_wherever_it_is_now(monkeypatch):
     fake = FakePortAudio(["Built-in Audio", "USB Audio"])
-    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    replace_portaudio(monkeypatch, lambda: fake)
     usb = find_device("usb")
     fake.names = ["Built-in Audio", "New", "USB Audio"]
     assert find_device(usb).index == 2
@@ -263,7 +270,7 @@ def test_a_listed_device_is_found_again_wherever_it_is_now(monkeypatch):
 
 def test_devices_are_looked_for_anew_only_while_none_is_open(monkeypatch):
     fake = FakePortAudio(["Built-in Audio"])
-    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    replace_portaudio(monkeypatch, lambda: fake)
     list_devices()
     assert fake.restarts == 0
     list_devices(fresh=True)
@@ -277,7 +284,7 @@ def test_devices_are_looked_for_anew_only_while_none_is_open(monkeypatch):
 
 def test_leaving_ends_the_iteration_of_another_thread(monkeypatch):
     fake = FakePortAudio(["Built-in Audio"])
-    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    replace_portaudio(monkeypatch, lambda: fake)
     with Microphone(reopen_s=float("inf")) as source:
         reader = threading.Thread(target=lambda: list(source), daemon=True)
         reader.start()
@@ -287,7 +294,7 @@ def test_leaving_ends_the_iteration_of_another_thread(monkeypatch):
 
 def test_leaving_ends_the_search_for_a_lost_device(monkeypatch):
     fake = FakePortAudio(["Built-in Audio"])
-    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    replace_portaudio(monkeypatch, lambda: fake)
     for name in ("FIRST_BLOCK_TIMEOUT_S", "REOPEN_EVERY_S"):
         monkeypatch.setattr(microphone, name, 0.01)
     with Microphone(reopen_s=float("inf")) as source:

@@ -13,14 +13,14 @@ from ser_stream.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-from training.models import MODELS, make_model  # noqa: E402
-from training.models.attention_pooling import AttentionPool, BilinearPool  # noqa: E402
-from training.models.context_attention import BiLstm  # noqa: E402
-from training.models.cost import count_parameters, multiply_adds  # noqa: E402
-from training.models.ilt_cat import positional_encoding  # noqa: E402
-from training.models.mscnn_spu import MultiScaleConv, statistical_pooling  # noqa: E402
+from training.models import MODELS, make_model
+from training.models.attention_pooling import AttentionPool, BilinearPool
+from training.models.context_attention import BiLstm
+from training.models.cost import count_parameters, multiply_adds
+from training.models.ilt_cat import positional_encoding
+from training.models.mscnn_spu import MultiScaleConv, statistical_pooling
 
 MSCNN = {"n_features": 6, "n_filters": 16, "n_hidden": 32}
 CONTEXT = {"n_features": 6, "n_hidden": 32, "n_lstm": 16, "n_attention": 32}

@@ -15,10 +15,10 @@ from ser_stream.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-from training.models.cost import count_parameters, multiply_adds  # noqa: E402
-from training.models.mscnn_spu import (  # noqa: E402
+from training.models.cost import count_parameters, multiply_adds
+from training.models.mscnn_spu import (
     MscnnSpu,
     MscnnSpuConfig,
     attend,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import ConfigError
-from ser_stream.extractor import Frames
-from ser_stream.normalizer import (
+from ser_stream.features.extractor import Frames
+from ser_stream.features.normalizer import (
     HEADER,
     FeatureStatistics,
     Normalizer,

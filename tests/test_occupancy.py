@@ -16,13 +16,13 @@ from toy_corpus import make_toy_corpus
 
 torch = pytest.importorskip("torch")
 
-from ser_stream.errors import ConfigError  # noqa: E402
-from ser_stream.files import PART  # noqa: E402
-from training.cli import main  # noqa: E402
-from training.corpora import read_corpus  # noqa: E402
-from training.dataset import build_features  # noqa: E402
-from training.occupancy import OWNER, occupied  # noqa: E402
-from training.recipe import load_recipe  # noqa: E402
+from ser_stream.errors import ConfigError
+from ser_stream.files import PART
+from training.cli import main
+from training.corpora import read_corpus
+from training.dataset import build_features
+from training.occupancy import OWNER, occupied
+from training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 HOLD = """
@@ -134,8 +134,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from ser_stream.profile import Profile
-from ser_stream.text import WordVectors
+from ser_stream.models.profile import Profile
+from ser_stream.words.vectors import WordVectors
 from training.checkpoint import read_table, write_table
 from training.corpora import read_corpus
 from training.dataset import build_features
@@ -181,8 +181,8 @@ from pathlib import Path
 import ser_stream.files
 from export.graph import published
 from gui.manifest import Clip, keep
-from ser_stream.profile import Profile
-from ser_stream.text import WordVectors
+from ser_stream.models.profile import Profile
+from ser_stream.words.vectors import WordVectors
 from training.checkpoint import write_table
 from training.corpora import read_corpus
 from training.dataset import build_features

@@ -18,11 +18,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ser_stream.cli import app
+from ser_stream.cli.terminal import Meter, MeterView, plain_line
 from ser_stream.errors import SerStreamError
 from ser_stream.printable import one_line, printable
-from ser_stream.records import RowWriter
+from ser_stream.scoring.formats import RowWriter
 from ser_stream.tables import guarded, table_rows, unguarded
-from ser_stream.tui import Meter, MeterView, plain_line
 from ser_stream.types import Health, Snapshot, Word
 
 STEERING = "\x1b[31mred\u202e\x9b1m"

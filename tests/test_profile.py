@@ -15,23 +15,16 @@ from rich.console import Console
 from spy import Spy
 from typer.testing import CliRunner
 
-from ser_stream.bundle import ModelBundle
+from ser_stream.audio.sound_file import FileSource
 from ser_stream.cli import app
 from ser_stream.cli.profiles import _guided
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.cli.terminal import CalibrationView
 from ser_stream.errors import AudioError, ConfigError
-from ser_stream.normalizer import NormalizerState
-from ser_stream.profile import (
-    Profile,
-    ProfileError,
-    ProfileRecorder,
-    frontend_key,
-    list_profiles,
-    load_profile,
-    profile_path,
-)
-from ser_stream.sources import FileSource
-from ser_stream.tui import CalibrationView
+from ser_stream.features.normalizer import NormalizerState
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import Profile, ProfileError, frontend_key
+from ser_stream.profiles import ProfileRecorder, list_profiles, load_profile, profile_path
+from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock
 
 RATE_HZ = 16000
@@ -75,7 +68,7 @@ def test_a_profile_does_not_depend_on_the_blocks(bundle, speech, made):
 
 def test_its_statistics_are_those_of_the_voiced_frames(bundle, speech, made):
     frames = bundle.extractor(speech)
-    from ser_stream.normalizer import voiced_frames
+    from ser_stream.features.normalizer import voiced_frames
 
     voiced, _ = voiced_frames(frames, bundle.meta.normalizer, 1.0 / bundle.hop_s)
     assert made.voiced_s == pytest.approx(voiced.sum() * bundle.hop_s)

@@ -16,20 +16,21 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_stream import reading as module
-from ser_stream.asr import AsrError
-from ser_stream.batch import Transcripts, recognize, score_file
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.audio.sources import ArraySource
 from ser_stream.errors import ConfigError
-from ser_stream.listener import WordTap
-from ser_stream.reading import WordReader, open_reader
-from ser_stream.records import prediction_row
-from ser_stream.session import Session
-from ser_stream.sources import ArraySource
-from ser_stream.text import tokenize
-from ser_stream.transcripts import Transcript
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.recordings import score_file
+from ser_stream.scoring.rows import prediction_row
+from ser_stream.scoring.words import Transcripts, recognize
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Word
+from ser_stream.words import reader as module
+from ser_stream.words.live import WordTap
+from ser_stream.words.reader import WordReader, open_reader
+from ser_stream.words.recognizers import AsrError
+from ser_stream.words.tokens import tokenize
+from ser_stream.words.transcripts import Transcript
 from tests.fake_asr import FakeAsr
 from tests.reading_bundle import TOKENS, WEIGHT, write_reading_bundle, write_vectors
 from tests.test_cli import one_line, ser_stream
@@ -323,7 +324,7 @@ def test_pocketsphinx_transcribes_into_what_score_reads(folder, takes, demo_path
     result = ser_stream("transcribe", demo_path, takes / "gone.wav", "-o", takes / "said.csv")
     assert result.returncode == 3
     assert "gone.wav" in result.stderr
-    from ser_stream.transcripts import read_transcripts_csv
+    from ser_stream.words.transcripts import read_transcripts_csv
 
     (found,) = read_transcripts_csv(takes / "said.csv").values()
     assert found.timed

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("torch")
 
 from ser_stream.errors import ConfigError
-from ser_stream.frontend import make_extractor
-from ser_stream.normalizer import embedding_width
+from ser_stream.features.normalizer import embedding_width
+from ser_stream.features.registry import make_extractor
 from training.folds import FoldsConfig
 from training.models import make_model
 from training.recipe import (

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_stream import recorder as recorder_module
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.audio.sources import ArraySource
 from ser_stream.errors import SerStreamError
-from ser_stream.recorder import MOST_WAITING, Recorder, Recording
-from ser_stream.session import Session
-from ser_stream.sources import ArraySource
+from ser_stream.scoring import recorder as recorder_module
+from ser_stream.scoring.recorder import MOST_WAITING, Recorder, Recording
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Snapshot, State
 
 LABELS = ("angry", "happy")

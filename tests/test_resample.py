@@ -10,8 +10,8 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import ConfigError
-from ser_stream.resample import StreamingResampler
 from ser_stream.types import AudioBlock
 
 

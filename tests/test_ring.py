@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_stream.ring import RingBuffer
+from ser_stream.features.ring import RingBuffer
 
 
 @given(st.integers(1, 12), st.lists(st.integers(0, 30), max_size=20), st.integers(0, 3))

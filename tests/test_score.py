@@ -21,10 +21,10 @@ import soundfile
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ser_stream.asr import AsrError
 from ser_stream.cli import app
 from ser_stream.cli.table import Batch, progress_on
-from ser_stream.records import RowWriter
+from ser_stream.scoring.formats import RowWriter
+from ser_stream.words.recognizers import AsrError
 
 RATE_HZ = 16000
 COMMAND = [sys.executable, "-m", "ser_stream.cli", "score"]
@@ -211,8 +211,9 @@ def test_a_table_that_cannot_be_written_is_told_before_anything_is_scored(tmp_pa
 def test_what_a_recogniser_cannot_transcribe_is_counted_and_the_rest_is_written(
     tmp_path, clip, monkeypatch
 ):
-    from ser_stream import asr, batch
-    from ser_stream.transcripts import Transcript
+    from ser_stream.scoring import words as batch
+    from ser_stream.words import recognizers as asr
+    from ser_stream.words.transcripts import Transcript
 
     copies(tmp_path, clip, b"a.wav", b"b.wav", b"c.wav")
     raised = {"a.wav": AsrError("the recogniser failed"), "b.wav": MemoryError()}

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from fed_source import FedSource
 
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.audio.sources import ArraySource, _Context
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
-from ser_stream.records import Timeline
-from ser_stream.session import Session
-from ser_stream.sources import ArraySource, _Context
+from ser_stream.scoring.sinks import Timeline
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Snapshot
 
 RATE_HZ = 16000

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_stream.bundle import calibrated_softmax
 from ser_stream.errors import ConfigError
-from ser_stream.smoothing import BeliefFilter, LabelDecider, Smoother, SmoothingConfig
+from ser_stream.models.bundle import calibrated_softmax
+from ser_stream.models.settings import SmoothingConfig
+from ser_stream.stream.smoothing import BeliefFilter, LabelDecider, Smoother
 
 A, B = np.float32([0.8, 0.2]), np.float32([0.2, 0.8])
 

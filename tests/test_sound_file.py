@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_stream import sound_file
+from ser_stream.audio import sound_writer as sound_file
+from ser_stream.audio.sound_file import FileSource
+from ser_stream.audio.sound_writer import FlacWriter, SoundWriter, WavWriter, to_int16
 from ser_stream.errors import SerStreamError
-from ser_stream.sound_file import FlacWriter, SoundWriter, WavWriter, to_int16
-from ser_stream.sources import FileSource
 
 RATE_HZ = 22050
 NOISE = np.random.default_rng(0).integers(-30000, 30000, 3 * RATE_HZ).astype(np.int16)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_stream.audio.sound_file import FileSource
 from ser_stream.errors import AudioError
-from ser_stream.sources import FileSource
 
 RATE_HZ = 16000
 # Of these, nothing in the file states how long it is.

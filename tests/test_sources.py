@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_stream.audio.sound_file import FileSource
+from ser_stream.audio.sources import ArraySource, PacedSource
 from ser_stream.errors import AudioError
-from ser_stream.sources import ArraySource, FileSource, PacedSource
 
 RATE_HZ = 16000
 
@@ -113,7 +114,7 @@ def test_a_file_that_vanishes_before_it_is_read(tmp_path, speech):
 def test_standard_input_is_read_as_often_as_wanted(tmp_path, speech):
     path = wav(tmp_path / "a.wav", speech[:RATE_HZ])
     program = (
-        "from ser_stream.sources import FileSource\n"
+        "from ser_stream.audio.sound_file import FileSource\n"
         "for _ in range(2):\n"
         "    print(sum(len(block.samples) for block in FileSource('-')))\n"
     )

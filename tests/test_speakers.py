@@ -17,36 +17,29 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from export import speaker as export_speaker_module  # noqa: E402
-from export.cli import app as export_app  # noqa: E402
-from export.parity import ParityError  # noqa: E402
-from export.speaker import export_speaker  # noqa: E402
-from ser_stream.bundle import default_model_path  # noqa: E402
-from ser_stream.errors import AudioError, BundleError, ConfigError  # noqa: E402
-from ser_stream.extractor import Frames  # noqa: E402
-from ser_stream.speaker import (  # noqa: E402
-    METADATA_KEY,
-    PIECE_FRAMES,
-    SpeakerEmbedder,
-    SpeakerMeta,
-    SpeakerTracker,
-    TrackerConfig,
-    centred,
-)
-from training.checkpoint import CheckpointError  # noqa: E402
-from training.cli import app as train_app  # noqa: E402
-from training.corpora import Utterance  # noqa: E402
-from training.dataset import FeatureStore  # noqa: E402
-from training.errors import TrainingError  # noqa: E402
-from training.models.xvector import (  # noqa: E402
+from export import speaker as export_speaker_module
+from export.cli import app as export_app
+from export.parity import ParityError
+from export.speaker import export_speaker
+from ser_stream.errors import AudioError, BundleError, ConfigError
+from ser_stream.features.extractor import Frames
+from ser_stream.models.bundle import default_model_path
+from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta, centred
+from ser_stream.stream.speaker_tracker import PIECE_FRAMES, SpeakerTracker, TrackerConfig
+from training.checkpoint import CheckpointError
+from training.cli import app as train_app
+from training.corpora import Utterance
+from training.dataset import FeatureStore
+from training.errors import TrainingError
+from training.models.xvector import (
     RECEPTIVE_FIELD,
     XVector,
     XVectorConfig,
     statistics_pooling,
 )
-from training.speakers import (  # noqa: E402
+from training.speakers import (
     LEAST_FRAMES,
     SpeakerCheckpoint,
     TrainConfig,
@@ -90,7 +83,7 @@ def small():
 @pytest.fixture(scope="module")
 def heard(small):
     """Eight speakers, six recordings each; the last three, 1, 4 and 6, are not trained on."""
-    from ser_stream.frontend import make_extractor
+    from ser_stream.features.registry import make_extractor
 
     extractor = make_extractor(small.frontend, small.frontend_params)
     names = [f"toy/{s}" for s in SPEAKERS for _ in range(6)]

@@ -14,7 +14,7 @@ from fed_source import FedSource
 from gui.history import COLUMN_S, STATES
 from gui.stream import STILL_S, LiveStream, StreamState
 from ser_stream.errors import DeviceError
-from ser_stream.recorder import Recording
+from ser_stream.scoring.recorder import Recording
 from ser_stream.types import State
 
 RATE_HZ = 16000

@@ -19,24 +19,25 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from export.cli import PARTIAL  # noqa: E402
-from export.cli import app as export_app  # noqa: E402
-from export.to_onnx import export  # noqa: E402
-from ser_stream.bundle import METADATA_KEY, ModelBundle, WordInput  # noqa: E402
-from ser_stream.cli import app  # noqa: E402
-from ser_stream.engine import Engine, EngineConfig  # noqa: E402
-from ser_stream.frontend import make_extractor  # noqa: E402
-from ser_stream.normalizer import NormalizerState  # noqa: E402
-from ser_stream.onnx_file import read_metadata  # noqa: E402
-from ser_stream.profile import ProfileRecorder  # noqa: E402
-from ser_stream.types import AudioBlock, Prediction  # noqa: E402
-from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
-from training.corpora import CREDITS, Utterance  # noqa: E402
-from training.dataset import FeatureStore  # noqa: E402
-from training.evaluate import hear  # noqa: E402
-from training.models import make_model  # noqa: E402
-from training.recipe import TextConfig, load_book, load_recipe, shipped_recipes  # noqa: E402
-from training.windows import Hearing, Presenter, training_statistics  # noqa: E402
+from export.cli import PARTIAL
+from export.cli import app as export_app
+from export.to_onnx import export
+from ser_stream.cli import app
+from ser_stream.features.normalizer import NormalizerState
+from ser_stream.features.registry import make_extractor
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.metadata import METADATA_KEY, WordInput
+from ser_stream.models.onnx_file import read_metadata
+from ser_stream.profiles import ProfileRecorder
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.types import AudioBlock, Prediction
+from training.checkpoint import Checkpoint, CheckpointError
+from training.corpora import CREDITS, Utterance
+from training.dataset import FeatureStore
+from training.evaluate import hear
+from training.models import make_model
+from training.recipe import TextConfig, load_book, load_recipe, shipped_recipes
+from training.windows import Hearing, Presenter, training_statistics
 
 RATE_HZ = 16000
 # Every distinct graph of the papers, and the recipes with a running normaliser.

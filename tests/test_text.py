@@ -12,17 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_stream import text as module
 from ser_stream.errors import ConfigError
-from ser_stream.text import (
-    Word,
-    WordVectors,
-    WordVectorsError,
-    pad,
-    spoken_words,
-    tokenize,
-    words_between,
-)
+from ser_stream.models.padding import pad
+from ser_stream.types import Word
+from ser_stream.words import vectors as module
+from ser_stream.words.tokens import spoken_words, tokenize, words_between
+from ser_stream.words.vectors import WordVectors, WordVectorsError
 
 SMALL = "the 1 2 3\nof -0.5 0.25 1e-3\n. . . 4 5 6\n\u00a0 7 8 9\n"
 

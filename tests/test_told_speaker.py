@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from export.cli import app as export_app  # noqa: E402
-from ser_stream.bundle import ModelBundle  # noqa: E402
-from ser_stream.engine import Engine, EngineConfig  # noqa: E402
-from ser_stream.errors import ConfigError  # noqa: E402
-from ser_stream.speaker import METADATA_KEY, SpeakerEmbedder, SpeakerMeta  # noqa: E402
-from ser_stream.types import AudioBlock  # noqa: E402
-from tests.test_cli import one_line, ser_stream  # noqa: E402
-from tests.test_engine import Loudness, run, same  # noqa: E402
-from training.checkpoint import Checkpoint  # noqa: E402
-from training.cli import app  # noqa: E402
-from training.crossval import Run, told_by_embedder  # noqa: E402
-from training.recipe import load_book  # noqa: E402
+from export.cli import app as export_app
+from ser_stream.errors import ConfigError
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.types import AudioBlock
+from tests.test_cli import one_line, ser_stream
+from tests.test_engine import Loudness, run, same
+from training.checkpoint import Checkpoint
+from training.cli import app
+from training.crossval import Run, told_by_embedder
+from training.recipe import load_book
 
 RATE_HZ = 16000
 PARAMS = {

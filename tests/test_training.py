@@ -14,12 +14,12 @@ from ser_stream.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 
-from training.calibration import Calibration  # noqa: E402
-from training.checkpoint import Checkpoint, CheckpointError  # noqa: E402
-from training.corpora import read_corpus  # noqa: E402
-from training.dataset import build_features  # noqa: E402
-from training.evaluate import Hearing, evaluate  # noqa: E402
-from training.fit import (  # noqa: E402
+from training.calibration import Calibration
+from training.checkpoint import Checkpoint, CheckpointError
+from training.corpora import read_corpus
+from training.dataset import build_features
+from training.evaluate import Hearing, evaluate
+from training.fit import (
     WeightAverage,
     fit,
     learning_rate,
@@ -28,10 +28,10 @@ from training.fit import (  # noqa: E402
     soft_cross_entropy,
     spec_augment,
 )
-from training.folds import split_by_speaker  # noqa: E402
-from training.launch import Launch, launch  # noqa: E402
-from training.recipe import TrainConfig, load_recipe  # noqa: E402
-from training.windows import Presenter, hearings_of  # noqa: E402
+from training.folds import split_by_speaker
+from training.launch import Launch, launch
+from training.recipe import TrainConfig, load_recipe
+from training.windows import Presenter, hearings_of
 
 
 @pytest.fixture(scope="module")

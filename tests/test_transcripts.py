@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_stream.errors import SerStreamError
-from ser_stream.text import spoken_words
-from ser_stream.transcripts import (
+from ser_stream.types import Word
+from ser_stream.words.tokens import spoken_words
+from ser_stream.words.transcripts import (
     Transcript,
     TranscriptError,
     find_transcript,
     read_transcript,
     read_transcripts_csv,
 )
-from ser_stream.types import Word
 
 
 def written(path: Path, content: str | bytes) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ser_stream.tui import Meter, MeterView, plain_line
+from ser_stream.cli.terminal import Meter, MeterView, plain_line
 from ser_stream.types import Health, Prediction, Snapshot, State, Word
 
 LABELS = ("angry", "happy", "neutral", "sad")

@@ -10,7 +10,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_stream.vad import GateConfig, LevelControl, SileroDetector, SpeechGate
+from ser_stream.models.settings import GateConfig
+from ser_stream.stream.detector import LevelControl, SileroDetector
+from ser_stream.stream.gate import SpeechGate
 
 RATE_HZ = 16000
 

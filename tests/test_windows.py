@@ -14,7 +14,8 @@ from toy_corpus import RATE_HZ, make_toy_corpus
 
 pytest.importorskip("torch")
 
-from ser_stream.frontend import FrontEnd, make_extractor, make_normalizer
+from ser_stream.features.frontend import FrontEnd
+from ser_stream.features.registry import make_extractor, make_normalizer
 from training.corpora import CorpusError, Utterance, read_corpus
 from training.dataset import FeatureStore, build_features, load_audio
 from training.recipe import WindowsConfig, load_recipe

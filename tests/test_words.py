@@ -13,20 +13,21 @@ import soundfile
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-import training.recipes  # noqa: E402
-from export.cli import app as export_app  # noqa: E402
-from ser_stream.bundle import ModelBundle  # noqa: E402
-from ser_stream.engine import Engine  # noqa: E402
-from ser_stream.errors import ConfigError  # noqa: E402
-from ser_stream.text import WordVectors, tokenize  # noqa: E402
-from ser_stream.types import AudioBlock  # noqa: E402
-from training.checkpoint import Checkpoint  # noqa: E402
-from training.cli import app  # noqa: E402
-from training.corpora import Utterance  # noqa: E402
-from training.crossval import with_transcripts  # noqa: E402
-from training.recipe import load_recipe, parse_recipe  # noqa: E402
+import training.recipes
+from export.cli import app as export_app
+from ser_stream.errors import ConfigError
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.stream.engine import Engine
+from ser_stream.types import AudioBlock
+from ser_stream.words.tokens import tokenize
+from ser_stream.words.vectors import WordVectors
+from training.checkpoint import Checkpoint
+from training.cli import app
+from training.corpora import Utterance
+from training.crossval import with_transcripts
+from training.recipe import load_recipe, parse_recipe
 
 RATE_HZ = 16000
 WIDTH = 8

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ser_stream.bundle import calibrated_softmax
+from ser_stream.models.bundle import calibrated_softmax
 from ser_stream.types import Float32, Float64
 
 

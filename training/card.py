@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.features.normalizer import NormalizerState
 from ser_stream.files import sha256
-from ser_stream.normalizer import NormalizerState
-from ser_stream.onnx_session import models_folder
-from ser_stream.smoothing import Smoother
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.network import models_folder
+from ser_stream.stream.detector import SileroDetector
+from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.smoothing import Smoother
 from ser_stream.types import AudioBlock, Float32, Prediction, State
-from ser_stream.vad import SileroDetector
 from training.augment import Condition, apply_condition
 from training.corpora import CORPORA, Utterance
 from training.dataset import load_audio

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser_stream.bundle import SpeakerInput, TrainingData, WordInput
 from ser_stream.errors import SerStreamError
 from ser_stream.files import replacing
+from ser_stream.models.metadata import SpeakerInput, TrainingData, WordInput
 from ser_stream.printable import one_line
 from ser_stream.typed import typed
 from ser_stream.types import Float32
@@ -39,7 +39,7 @@ class Checkpoint:
         mean: training mean per feature.
         std: training standard deviation per feature.
         temperature: fitted on the validation speakers...
-        logit_bias: ...like this, one per class; see `ser_stream.bundle.ModelMeta`.
+        logit_bias: ...like this, one per class; see `ser_stream.models.metadata.ModelMeta`.
         training_data: corpora that were learnt from.
         metrics: results, each with its protocol.
         words: what it reads beside the sound; None for a network of sound alone.

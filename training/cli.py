@@ -24,7 +24,7 @@ from training.folds import FOLDS
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ser_stream.bundle import ModelBundle
+    from ser_stream.models.bundle import ModelBundle
     from training.corpora import Utterance
     from training.crossval import Job, Run
     from training.fit import Epoch
@@ -536,7 +536,7 @@ def evaluate_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file.")] = None,
 ) -> None:
     """Measure a bundle through the shipped runtime in each state that it can be in."""
-    from ser_stream.bundle import ModelBundle
+    from ser_stream.models.bundle import ModelBundle
     from training.crossval import read_utterances
     from training.evaluate import Hearing, as_trained, evaluate
     from training.report import write_json
@@ -583,7 +583,7 @@ def card_command(
     """
     from rich.console import Console
 
-    from ser_stream.bundle import ModelBundle
+    from ser_stream.models.bundle import ModelBundle
     from training.card import make_card, measured
     from training.card_report import write_card, write_comparison
     from training.occupancy import occupied

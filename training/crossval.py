@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser_stream.bundle import SpeakerInput, WordInput
 from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.files import replacing
-from ser_stream.speaker import SpeakerEmbedder
-from ser_stream.text import WordVectors, tokenize
-from ser_stream.transcripts import Transcript, read_transcripts_csv
+from ser_stream.models.embedder import SpeakerEmbedder
+from ser_stream.models.metadata import SpeakerInput, WordInput
 from ser_stream.types import Float32
+from ser_stream.words.tokens import tokenize
+from ser_stream.words.transcripts import Transcript, read_transcripts_csv
+from ser_stream.words.vectors import WordVectors
 from training.calibration import Calibration, mean_posterior
 from training.checkpoint import CHECKPOINT, Checkpoint, write_table
 from training.corpora import CREDITS, Utterance, read_corpus
@@ -171,7 +172,7 @@ def with_transcripts(utterances: Sequence[Utterance], path: Path) -> list[Uttera
     each takes the words of its own time. An utterance that the table does not name has no text.
 
     Raises:
-        TranscriptError: the table cannot be read; see `ser_stream.transcripts`.
+        TranscriptError: the table cannot be read; see `ser_stream.words.transcripts`.
         ConfigError: it names none of the recordings, or gives words without times for a file that
             holds several utterances.
     """

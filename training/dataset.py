@@ -1,6 +1,6 @@
 """Features of every utterance under every recording condition, computed once and cached.
 
-The front ends are the runtime's own (`ser_stream.frontend`): what is trained on is what a live
+The front ends are the runtime's own (`ser_stream.features`): what is trained on is what a live
 window will hold. The cache belongs to a corpus and a front end, not to a fold: all folds, seeds and
 models that look at the same features read the same files, which the system maps into memory once.
 """
@@ -25,9 +25,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ser_stream.extractor import Extractor, Frames
+from ser_stream.features.extractor import Extractor, Frames
+from ser_stream.features.registry import make_extractor
 from ser_stream.files import PART, making_folder
-from ser_stream.frontend import make_extractor
 from ser_stream.types import Float32
 from training.augment import Condition, apply_condition, draw_condition
 from training.corpora import CorpusError, Utterance

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine, EngineConfig
+from ser_stream.audio.resample import StreamingResampler
+from ser_stream.features.normalizer import NormalizerState
 from ser_stream.labels import canonical
-from ser_stream.normalizer import NormalizerState
-from ser_stream.profile import Profile, ProfileRecorder
-from ser_stream.resample import StreamingResampler
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import Profile
+from ser_stream.profiles import ProfileRecorder
+from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock, Float32, Float64, Prediction
 from training.corpora import Utterance
 from training.dataset import load_audio, load_span

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from ser_stream.normalizer import FeatureStatistics
+from ser_stream.features.normalizer import FeatureStatistics
 from ser_stream.types import Float32
 from training.calibration import Calibration, fit_calibration, mean_posterior
 from training.corpora import Utterance

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ser_stream.errors import ConfigError
-from ser_stream.frontend import check_front_end
+from ser_stream.features.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
+from ser_stream.features.registry import check_front_end
 from ser_stream.labels import canonical
-from ser_stream.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
-from ser_stream.smoothing import SmoothingConfig
+from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.typed import Limits, TableError, parse_toml
-from ser_stream.vad import GateConfig
 from training.folds import FoldsConfig
 from training.models import check_model
 
@@ -262,30 +261,30 @@ class Recipe:
         labels: classes, in the order of the network's outputs.
         model: name in `training.models.MODELS`.
         model_params: its configuration, without the number of classes.
-        frontend: name in `ser_stream.frontend.FRONT_ENDS`.
+        frontend: name in `ser_stream.features.registry.FRONT_ENDS`.
         frontend_params: its configuration.
         window_frames: frames of a window.
         window_hop_frames: step of the windows that validation and test average.
         source: the paper.
         part: part of a corpus that has parts; "" for all.
         merge: emotions that count as another one.
-        normalizer_state: see `ser_stream.normalizer.NormalizerState`.
+        normalizer_state: see `ser_stream.features.normalizer.NormalizerState`.
         statistics: training frames that mean and deviation are taken of: "voiced", "all", or all
             of the "neutral" utterances.
         embedding: what the network is told of the speaker besides, one of
-            `ser_stream.normalizer.EMBEDDINGS`.
+            `ser_stream.features.normalizer.EMBEDDINGS`.
         speaker: values of an embedder's embedding of who speaks, in place of ``embedding``; 0 for
-            none. See `ser_stream.speaker`.
+            none. See `ser_stream.models.embedder`.
         calibrate: fit temperature and bias on the validation utterances, disturbed as in training.
         stranger_factor: the fitted temperature is multiplied by this: who chose the epoch speaks in
             a corpus that was trained on, a user does not.
-        normalizer: see `ser_stream.normalizer.NormalizerConfig`.
+        normalizer: see `ser_stream.features.normalizer.NormalizerConfig`.
         windows: see `WindowsConfig`.
         augment: see `AugmentConfig`.
         text: see `TextConfig`.
         train: see `TrainConfig`.
-        smoothing: of the exported model, see `ser_stream.smoothing.SmoothingConfig`.
-        gate: likewise, see `ser_stream.vad.GateConfig`.
+        smoothing: of the exported model, see `ser_stream.models.settings.SmoothingConfig`.
+        gate: likewise, see `ser_stream.models.settings.GateConfig`.
         sure: likewise: mean posterior from which on a recording as a whole has a label.
     """
 

@@ -1,7 +1,8 @@
 """Train a speaker embedder: tell the speakers of any corpus apart, and keep what was learnt.
 
-A recording is one speaker's voiced frames, joined, as `ser_stream.speaker` presents them. What is
-reported is the equal error rate on speakers that were never heard: two recordings, one speaker?
+A recording is one speaker's voiced frames, joined, as `ser_stream.models.embedder` presents them.
+What is reported is the equal error rate on speakers that were never heard: two recordings, one
+speaker?
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional as F
 
-from ser_stream.bundle import TrainingData
 from ser_stream.errors import ConfigError
-from ser_stream.extractor import Extractor
-from ser_stream.features import LogMelExtractor, repeat_to
-from ser_stream.frontend import check_front_end, make_extractor
-from ser_stream.speaker import Presentation, Voicing, centred
+from ser_stream.features.extractor import Extractor
+from ser_stream.features.framing import repeat_to
+from ser_stream.features.logmel import LogMelExtractor
+from ser_stream.features.registry import check_front_end, make_extractor
+from ser_stream.models.embedder import Presentation, Voicing, centred
+from ser_stream.models.metadata import TrainingData
 from ser_stream.typed import typed
 from ser_stream.types import Float32
 from training.checkpoint import CheckpointError, read_table, whole, write_table
@@ -106,10 +108,10 @@ class SpeakerRecipe:
 
     Attributes:
         name: of the recipe.
-        frontend: name in `ser_stream.frontend.FRONT_ENDS`.
+        frontend: name in `ser_stream.features.registry.FRONT_ENDS`.
         frontend_params: its configuration.
         source: the paper.
-        centring: see `ser_stream.speaker.Presentation`.
+        centring: see `ser_stream.models.embedder.Presentation`.
         model: configuration of `training.models.xvector`, less what the data decide.
         voicing: frames that count.
         augment: disturbed copies; they keep their speed.

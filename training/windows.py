@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_stream.extractor import Extractor
-from ser_stream.features import repeat_to
-from ser_stream.frontend import make_extractor, make_normalizer
-from ser_stream.normalizer import FeatureStatistics, Moments, NormalizerState, voiced_frames
-from ser_stream.text import pad
+from ser_stream.features.extractor import Extractor
+from ser_stream.features.framing import repeat_to
+from ser_stream.features.normalizer import (
+    FeatureStatistics,
+    Moments,
+    NormalizerState,
+    voiced_frames,
+)
+from ser_stream.features.registry import make_extractor, make_normalizer
+from ser_stream.models.padding import pad
 from ser_stream.types import Float32
 from training.corpora import Utterance
 from training.dataset import FeatureStore
@@ -151,7 +156,7 @@ def training_statistics(
 
 
 class Presenter:
-    """Turn places into the network's inputs by the very steps of `ser_stream.frontend.FrontEnd`."""
+    """Turn places into the network's inputs, by the very steps of `FrontEnd`."""
 
     def __init__(self, recipe: Recipe, store: FeatureStore, statistics: FeatureStatistics) -> None:
         self.recipe = recipe

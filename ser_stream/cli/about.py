@@ -35,7 +35,7 @@ def devices(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
 ) -> None:
     """List input devices; the default one is marked."""
-    from ser_stream.microphone import list_devices
+    from ser_stream.audio.devices import list_devices
 
     found = list_devices()
     if as_json:
@@ -58,7 +58,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="All metadata as JSON.")] = False,
 ) -> None:
     """Show what a model file says about itself."""
-    from ser_stream.bundle import default_model_path
+    from ser_stream.models.bundle import default_model_path
 
     bundle = open_bundle(model)
     if as_json:
@@ -141,7 +141,7 @@ def doctor() -> None:
     import onnxruntime
 
     show("providers", ", ".join(onnxruntime.get_available_providers()))
-    from ser_stream.microphone import list_devices, portaudio
+    from ser_stream.audio.devices import list_devices, portaudio
 
     try:
         show("portaudio", portaudio().get_portaudio_version()[1])

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from ser_stream.printable import echo
 
 if TYPE_CHECKING:
-    from ser_stream.bundle import ModelBundle
-    from ser_stream.engine import Engine
-    from ser_stream.profile import Profile, ProfileRecorder
-    from ser_stream.reading import WordReader
+    from ser_stream.models.bundle import ModelBundle
+    from ser_stream.models.profile import Profile
+    from ser_stream.profiles import ProfileRecorder
+    from ser_stream.stream.engine import Engine
+    from ser_stream.words.reader import WordReader
 
 # Said where a model that reads words has none.
 SOUND_ALONE = "going by the sound alone"
@@ -20,24 +21,24 @@ SOUND_ALONE = "going by the sound alone"
 
 def open_bundle(path: Path | None) -> ModelBundle:
     """Open a model file; the shipped one without."""
-    from ser_stream.bundle import ModelBundle
+    from ser_stream.models.bundle import ModelBundle
 
     return ModelBundle.load(path)
 
 
 def open_profile(bundle: ModelBundle, name: str | None) -> Profile | None:
     """Find a profile by its name; None without."""
-    from ser_stream.profile import load_profile
+    from ser_stream.profiles import load_profile
 
     return None if name is None else load_profile(name, bundle)
 
 
 def recorder_of(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:
     """Listen to recordings."""
-    from ser_stream.batch import find_audio
-    from ser_stream.profile import ProfileRecorder
-    from ser_stream.resample import StreamingResampler
-    from ser_stream.sources import FileSource
+    from ser_stream.audio.resample import StreamingResampler
+    from ser_stream.audio.sound_file import FileSource
+    from ser_stream.profiles import ProfileRecorder
+    from ser_stream.scoring.find import find_audio
 
     recorder = ProfileRecorder(bundle)
     for path in find_audio(paths):
@@ -64,8 +65,8 @@ def make_engine(
     embedder: Path | None = None,
 ) -> Engine:
     """Engine over ``bundle``; a note where it has to do without an embedder."""
-    from ser_stream.engine import Engine, EngineConfig
-    from ser_stream.speaker import SpeakerEmbedder
+    from ser_stream.models.embedder import SpeakerEmbedder
+    from ser_stream.stream.engine import Engine, EngineConfig
 
     speaker = bundle.meta.speaker
     if speaker is not None and embedder is None:
@@ -89,7 +90,7 @@ def make_engine(
 
 def make_reader(bundle: ModelBundle, vectors: Path | None, listens: bool) -> WordReader | None:
     """Vectors for a model that reads words; a note where it has to do without."""
-    from ser_stream.reading import open_reader
+    from ser_stream.words.reader import open_reader
 
     reads = bundle.meta.words
     if reads is not None and vectors is None:

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ser_stream.recorder import Recorder, Recording
-    from ser_stream.records import Timeline
-    from ser_stream.session import Session, Sink
-    from ser_stream.tui import MeterView
+    from ser_stream.cli.terminal import MeterView
+    from ser_stream.scoring.recorder import Recorder, Recording
+    from ser_stream.scoring.sinks import Timeline
+    from ser_stream.stream.session import Session, Sink
     from ser_stream.types import AudioSource
 
 # In the place of a device's name.
@@ -140,13 +140,13 @@ def live(
         embedder,
     )
     if device != STANDARD_INPUT:
-        from ser_stream.microphone import Microphone
+        from ser_stream.audio.microphone import Microphone
 
         _run(Microphone(device, rate), options)
         return
     if rate is None:
         raise CommandLineError("--device - takes raw samples: give their rate with --rate")
-    from ser_stream.sources import PcmSource
+    from ser_stream.audio.sources import PcmSource
 
     source = PcmSource(sys.stdin.buffer, rate)
     _run(source, options, patient=not source.is_pipe)
@@ -206,7 +206,8 @@ def demo(
     )
     from importlib import resources
 
-    from ser_stream.sources import FileSource, PacedSource
+    from ser_stream.audio.sound_file import FileSource
+    from ser_stream.audio.sources import PacedSource
 
     path = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
     source: AudioSource = FileSource(path, block_s=0.032)
@@ -223,10 +224,11 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
     """Run the meter; a ``patient`` recogniser is waited for."""
     from rich.console import Console
 
-    from ser_stream.recorder import Recorder, Recording
-    from ser_stream.records import RowSink, RowWriter, Timeline
-    from ser_stream.session import Session
-    from ser_stream.tui import summary_lines
+    from ser_stream.cli.terminal import summary_lines
+    from ser_stream.scoring.formats import RowWriter
+    from ser_stream.scoring.recorder import Recorder, Recording
+    from ser_stream.scoring.sinks import RowSink, Timeline
+    from ser_stream.stream.session import Session
 
     wanted = Recording(options.record, options.record_audio)
     console = Console(stderr=options.jsonl)
@@ -249,7 +251,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         meta = engine.bundle.meta
         words = None
         if options.asr is not None:
-            from ser_stream.listener import open_listener
+            from ser_stream.words.live import open_listener
 
             words = open_listener(options.asr, source.sample_rate_hz, patient)
         timeline = Timeline(meta.sample_rate_hz)
@@ -327,7 +329,8 @@ def _watch(
     notices: _RecordingNotices,
 ) -> None:
     """Show the session until it ends, a key or a signal asks for the end."""
-    from ser_stream.tui import STRIP_S, Keys, Meter, MeterView, plain_line
+    from ser_stream.cli.keys import Keys
+    from ser_stream.cli.terminal import STRIP_S, Meter, MeterView, plain_line
 
     engine, source = session.engine, session.source
     title = f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz"

@@ -13,8 +13,8 @@ from ser_stream.errors import ConfigError
 from ser_stream.printable import echo
 
 if TYPE_CHECKING:
-    from ser_stream.bundle import ModelBundle
-    from ser_stream.profile import ProfileRecorder
+    from ser_stream.models.bundle import ModelBundle
+    from ser_stream.profiles import ProfileRecorder
     from ser_stream.types import AudioSource
 
 # A reading ends after this many times the speech that it wants.
@@ -40,7 +40,8 @@ def calibrate(
 
     Only statistics are kept, no audio.
     """
-    from ser_stream.profile import check_profiles, profile_path
+    from ser_stream.models.profile import check_profiles
+    from ser_stream.profiles import profile_path
 
     if not LEAST_S <= seconds <= MOST_S:
         raise ConfigError(f"--seconds must be from {LEAST_S:g} to {MOST_S:g}, got {seconds}")
@@ -50,7 +51,7 @@ def calibrate(
     if file:
         recorder = recorder_of(bundle, file)
     else:
-        from ser_stream.microphone import Microphone
+        from ser_stream.audio.microphone import Microphone
 
         with Microphone(device, rate) as microphone:
             recorder = _guided(microphone, bundle, seconds)
@@ -63,9 +64,9 @@ def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> Profil
     from rich.console import Console
     from rich.live import Live
 
-    from ser_stream.profile import ProfileRecorder
-    from ser_stream.resample import StreamingResampler
-    from ser_stream.tui import CalibrationView
+    from ser_stream.audio.resample import StreamingResampler
+    from ser_stream.cli.terminal import CalibrationView
+    from ser_stream.profiles import ProfileRecorder
 
     console = Console(stderr=True)
     recorder = ProfileRecorder(bundle)

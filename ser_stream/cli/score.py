@@ -29,7 +29,7 @@ from ser_stream.cli.table import batch_of
 from ser_stream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ser_stream.batch import Transcripts
+    from ser_stream.scoring.words import Transcripts
 
 # Speech that --neutral needs at least.
 NEUTRAL_S = 1.0
@@ -75,9 +75,9 @@ def score(
     embedder: EmbedderOption = None,
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
-    from ser_stream.batch import score_file
-    from ser_stream.profile import check_profiles
-    from ser_stream.records import prediction_row
+    from ser_stream.models.profile import check_profiles
+    from ser_stream.scoring.recordings import score_file
+    from ser_stream.scoring.rows import prediction_row
     from ser_stream.types import Prediction, State
 
     if profile is not None and neutral:
@@ -127,9 +127,10 @@ def transcribe(
     ] = None,
 ) -> None:
     """Write down what recordings say, as score --transcripts and ser-train read it."""
-    from ser_stream.asr import make_asr
-    from ser_stream.batch import reason_of, recognize
-    from ser_stream.sources import STANDARD_INPUT
+    from ser_stream.audio.sound_file import STANDARD_INPUT
+    from ser_stream.scoring.recordings import reason_of
+    from ser_stream.scoring.words import recognize
+    from ser_stream.words.recognizers import make_asr
 
     if output is not None and output.suffix.lower() != ".csv":
         raise ConfigError(f"{output}: name a .csv file")
@@ -151,9 +152,9 @@ def transcribe(
 
 
 def _transcripts(table: Path | None, asr: str | None) -> Transcripts:
-    from ser_stream.asr import make_asr
-    from ser_stream.batch import Transcripts
-    from ser_stream.transcripts import read_transcripts_csv
+    from ser_stream.scoring.words import Transcripts
+    from ser_stream.words.recognizers import make_asr
+    from ser_stream.words.transcripts import read_transcripts_csv
 
     return Transcripts(
         None if table is None else read_transcripts_csv(table),

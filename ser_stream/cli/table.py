@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ser_stream.records import RowWriter
+    from ser_stream.scoring.formats import RowWriter
 
 EXIT_SOME_FAILED = 3
 # Of a file's name beside the bar.
@@ -94,7 +94,7 @@ def batch_of(verb: str, paths: Iterable[Path], output: Path | None, jsonl: bool)
         AudioError: there is no recording.
         SerStreamError: ``output`` cannot be written.
     """
-    from ser_stream.batch import PassedOver, find_audio
+    from ser_stream.scoring.find import PassedOver, find_audio
 
     paths, passed_over = list(paths), PassedOver()
     files = list(find_audio(paths, passed_over))
@@ -138,7 +138,7 @@ def _tell_end(error: BaseException, batch: Batch, output: Path | None, kept: lis
 
 @contextlib.contextmanager
 def _table(output: Path | None, jsonl: bool, kept: list[Path]) -> Iterator[RowWriter]:
-    from ser_stream.records import RowWriter, is_jsonl
+    from ser_stream.scoring.formats import RowWriter, is_jsonl
 
     if output is None:
         yield RowWriter(sys.stdout, jsonl)

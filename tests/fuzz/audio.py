@@ -14,10 +14,10 @@ from random import Random
 import numpy as np
 import soundfile
 
-from ser_stream.batch import score_file
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine
-from ser_stream.records import prediction_row
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.recordings import score_file
+from ser_stream.scoring.rows import prediction_row
+from ser_stream.stream.engine import Engine
 from ser_stream.types import Prediction
 
 from .kinds import Kind, require, require_finite

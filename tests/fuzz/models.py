@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ser_stream.bundle import METADATA_KEY, ModelBundle, default_model_path
-from ser_stream.engine import Engine
+from ser_stream.models.bundle import ModelBundle, default_model_path
+from ser_stream.models.metadata import METADATA_KEY
+from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 
 from .audio import speech

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
-from ser_stream.bundle import ModelBundle
 from ser_stream.cli.assembly import recorder_of
-from ser_stream.engine import Engine, EngineConfig
-from ser_stream.profile import SCHEMA, list_profiles, load_profile, profile_path
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import SCHEMA
+from ser_stream.profiles import list_profiles, load_profile, profile_path
+from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock
 
 from .audio import demo_path, speech

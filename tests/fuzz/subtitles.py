@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from ser_stream.batch import Transcripts
-from ser_stream.transcripts import SUFFIXES, find_transcript
+from ser_stream.scoring.words import Transcripts
+from ser_stream.words.transcripts import SUFFIXES, find_transcript
 
 from .kinds import require
 from .mutations import NUMBERS, ODD_TEXTS, damaged, encoded, odd_words, repeated, with_line_ends

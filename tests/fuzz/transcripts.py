@@ -11,12 +11,12 @@ from random import Random
 import soundfile
 from reading_bundle import write_reading_bundle, write_vectors
 
-from ser_stream.batch import Transcripts
-from ser_stream.bundle import ModelBundle
-from ser_stream.engine import Engine
-from ser_stream.reading import WordReader
-from ser_stream.text import WordVectors
-from ser_stream.transcripts import Transcript, read_transcripts_csv
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.words import Transcripts
+from ser_stream.stream.engine import Engine
+from ser_stream.words.reader import WordReader
+from ser_stream.words.transcripts import Transcript, read_transcripts_csv
+from ser_stream.words.vectors import WordVectors
 
 from .audio import scored, speech
 from .kinds import Kind, require, require_finite

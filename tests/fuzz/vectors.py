@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from ser_stream.files import cache_folder
-from ser_stream.text import WordVectors
+from ser_stream.words.vectors import WordVectors
 
 from .kinds import Kind, require, require_finite
 from .mutations import NUMBERS, ODD_TEXTS, damaged, encoded, with_line_ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from ser_stream.text import spoken_words, tokenize
+from ser_stream.words.tokens import spoken_words, tokenize
 
 from .kinds import Kind, require
 from .mutations import damaged, odd_words, repeated

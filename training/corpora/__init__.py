@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ser_stream.bundle import TrainingData
+from ser_stream.models.metadata import TrainingData
 from training.corpora import crema_d, emodb, iemocap, manifest, ravdess
 from training.corpora.base import CorpusError, Utterance, audio_files
 

@@ -1,0 +1,1 @@
+"""Where blocks come from and go: devices, files, arrays, resampling, writing."""

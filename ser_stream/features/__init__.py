@@ -1,0 +1,1 @@
+"""From samples to frames to normalised windows; training computes the same."""

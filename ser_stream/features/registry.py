@@ -1,0 +1,63 @@
+"""The front ends by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ser_stream.errors import ConfigError
+from ser_stream.features.extractor import Extractor
+from ser_stream.features.is09 import LldConfig, LldExtractor
+from ser_stream.features.logmel import LogMelConfig, LogMelExtractor
+from ser_stream.features.mfcc import MfccConfig, MfccExtractor
+from ser_stream.features.normalizer import (
+    FeatureStatistics,
+    Normalizer,
+    NormalizerConfig,
+    NormalizerState,
+)
+from ser_stream.features.spectrogram import SpectrogramConfig, SpectrogramExtractor
+from ser_stream.typed import typed
+
+# Closed: a model file names one of these and can bring no code of its own.
+FRONT_ENDS: dict[str, tuple[type[Any], Callable[[Any], Extractor]]] = {
+    "mfcc": (MfccConfig, MfccExtractor),
+    "logmel": (LogMelConfig, LogMelExtractor),
+    "spectrogram": (SpectrogramConfig, SpectrogramExtractor),
+    "is09": (LldConfig, LldExtractor),
+}
+
+
+def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
+    """Build front end ``name``.
+
+    Raises:
+        ConfigError: the registry has no such front end, or a parameter is not one of its own, has
+            another type, or is out of range.
+    """
+    config = check_front_end(name, params)
+    return FRONT_ENDS[name][1](config)
+
+
+def check_front_end(name: str, params: Mapping[str, Any]) -> Any:
+    """Build the configuration of front end ``name`` and nothing else; raises like the above."""
+    if name not in FRONT_ENDS:
+        raise ConfigError(f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
+    config_type, _ = FRONT_ENDS[name]
+    return typed(dict(params), config_type, where=f"front end {name}")
+
+
+def make_normalizer(
+    extractor: Extractor,
+    statistics: FeatureStatistics,
+    config: NormalizerConfig,
+    state: NormalizerState,
+    embeds: str = "",
+) -> Normalizer:
+    """Build a fresh normaliser of an extractor's features; see `Normalizer`.
+
+    Raises:
+        ConfigError: the level is to be taken out of features whose gain is no constant.
+    """
+    rate = extractor.sample_rate_hz / extractor.hop_length
+    return Normalizer(statistics, config, rate, state, embeds=embeds, gain=extractor.gain)

@@ -1,0 +1,1 @@
+"""Files that are models: reading, checking and running them; and those that are shipped."""

@@ -1,0 +1,214 @@
+"""One file is one model: an ONNX graph with everything needed to run it in its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ser_stream.errors import BundleError
+from ser_stream.features.extractor import Extractor
+from ser_stream.features.normalizer import (
+    FeatureStatistics,
+    Moments,
+    Normalizer,
+    NormalizerState,
+)
+from ser_stream.features.registry import make_extractor, make_normalizer
+from ser_stream.models.metadata import METADATA_KEY, MOST_WINDOW_S, MOST_WINDOW_VALUES, ModelMeta
+from ser_stream.models.network import (
+    ModelFile,
+    Network,
+    check_output,
+    models_folder,
+    named,
+)
+from ser_stream.models.padding import pad
+from ser_stream.types import Float32
+
+
+class ModelBundle:
+    """An immutable model: metadata and network; all stream state lives in the engine.
+
+    Attributes:
+        meta: what the file says.
+        path: of the file.
+        digest: SHA-256 of the file, hexadecimal.
+    """
+
+    def __init__(self, meta: ModelMeta, network: Network, digest: str) -> None:
+        self.meta = meta
+        self.path = network.path
+        self.digest = digest
+        self._network = network
+        self._logit_bias = np.array(meta.logit_bias or 0.0, dtype=np.float32)
+        self._extractor = make_extractor(meta.frontend, meta.frontend_params)
+        self._check()
+
+    def __repr__(self) -> str:
+        m = self.meta
+        return f"ModelBundle({m.name!r}, labels={list(m.labels)}, window={self.window_s:.2f} s)"
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Self:
+        """Open a bundle; None opens the model that is shipped.
+
+        Args:
+            path: an ONNX file written by ser-export.
+            threads: ONNX Runtime's intra-op threads; they never spin.
+
+        Raises:
+            BundleError: no such file, not ONNX, no or other metadata, a graph that is not one of
+                ours or does not fit its metadata, or a shipped file that was changed.
+        """
+        path = default_model_path() if path is None else Path(path)
+        with named(path):
+            file = ModelFile.read(path)
+            meta = ModelMeta.from_json(file.text(METADATA_KEY, "; export it with ser-export"))
+            bundle = cls(meta, Network.open(file, threads), file.digest)
+            bundle._network.try_out(bundle._try_out)
+        return bundle
+
+    @property
+    def hop_s(self) -> float:
+        """Step between frames in seconds."""
+        return self._extractor.hop_length / self.meta.sample_rate_hz
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that a window's frames see."""
+        e = self._extractor
+        return (self.meta.window_frames - 1) * e.hop_length + e.frame_length
+
+    @property
+    def look_ahead_samples(self) -> int:
+        """Samples after a window's end that its features wait for."""
+        return self._extractor.samples_for(self.meta.window_frames) - self.window_samples
+
+    @property
+    def window_s(self) -> float:
+        """Seconds that a window's frames see."""
+        return self.window_samples / self.meta.sample_rate_hz
+
+    @property
+    def extractor(self) -> Extractor:
+        """The per-frame stage that the model was trained with; stateless."""
+        return self._extractor
+
+    def make_normalizer(self, state: NormalizerState | None = None) -> Normalizer:
+        """Build a fresh normaliser; the state is the one trained for unless given."""
+        meta = self.meta
+        return make_normalizer(
+            self._extractor,
+            FeatureStatistics(
+                np.array(meta.mean, dtype=np.float32), np.array(meta.std, dtype=np.float32)
+            ),
+            meta.normalizer,
+            meta.normalizer_state if state is None else state,
+            meta.embedding,
+        )
+
+    def __call__(
+        self,
+        features: Float32,
+        embedding: Float32 | None = None,
+        words: Sequence[Float32] | None = None,
+    ) -> Float32:
+        """Logits, float32 (batch, classes).
+
+        Args:
+            features: float32 (batch, frames, features).
+            embedding: float32 (batch, embedding_width), for models that take one of the
+                normaliser's, or of an embedder's, which is nobody's without.
+            words: word vectors of each window, float32 (n, width), for models that read some; of
+                more than it reads the newest count. Without them it goes by the sound alone.
+        """
+        if embedding is None and self.meta.speaker is not None:
+            embedding = np.zeros((len(features), self.meta.speaker.dimension), np.float32)
+        values: list[Any] = [features] if embedding is None else [features, embedding]
+        if (reads := self.meta.words) is not None:
+            none = np.zeros((0, reads.width), np.float32)
+            tokens, valid = pad([none] * len(features) if words is None else words, reads.tokens)
+            values += [tokens, valid.sum(axis=1, dtype=np.int64)]
+        return self._network(*values)[0]
+
+    def posterior(self, logits: Float32) -> Float32:
+        """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
+        return calibrated_softmax(logits, self.meta.temperature, self._logit_bias)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Metadata as plain values, for `ser-stream info`."""
+        return asdict(self.meta)
+
+    def _check(self) -> None:
+        """See to it that metadata, front end and graph fit each other."""
+        meta, extractor = self.meta, self._extractor
+        width = extractor.width
+        if extractor.sample_rate_hz != meta.sample_rate_hz:
+            raise BundleError(
+                f"front end at {extractor.sample_rate_hz} Hz, model at {meta.sample_rate_hz} Hz"
+            )
+        if not len(meta.mean) == len(meta.std) == width:
+            raise BundleError(
+                f"{len(meta.mean)} means and {len(meta.std)} stds for {width} features"
+            )
+        if self.window_s > MOST_WINDOW_S or meta.window_frames * width > MOST_WINDOW_VALUES:
+            raise BundleError(
+                f"a window of {self.window_s:.0f} s and {meta.window_frames * width} values; "
+                f"at most {MOST_WINDOW_S:g} s and {MOST_WINDOW_VALUES} values can be used"
+            )
+        speaks = meta.embedding or meta.speaker is not None
+        wanted = ["features", *(["embedding"] if speaks else [])]
+        wanted += ["tokens", "text_lengths"] if meta.words is not None else []
+        if self._network.inputs != wanted:
+            raise BundleError(f"the graph has inputs {self._network.inputs}, expected {wanted}")
+        if len(self._network.outputs) != 1:
+            raise BundleError(f"the graph has outputs {self._network.outputs}, expected one")
+
+    def _try_out(self) -> None:
+        """Run windows of silence and of noise, one and three at once, and check the answers."""
+        meta, normalizer = self.meta, self.make_normalizer()
+        rng = np.random.default_rng(0)
+        nothing = Moments(np.zeros(normalizer.moments_width))
+        silence = np.zeros((meta.window_frames, self._extractor.width), np.float32)
+        still = normalizer.normalize(silence, nothing)
+        noise = rng.standard_normal(still.shape, np.float32)
+        windows = np.stack([self._extractor.present(window) for window in (still, noise, -noise)])
+        embeddings = None
+        if meta.embedding or meta.speaker is not None:
+            dimension = meta.speaker.dimension if meta.speaker else normalizer.embedding_width
+            embeddings = rng.standard_normal((3, dimension), np.float32)
+            embeddings[0] = 0.0
+        words = None
+        if meta.words is not None:
+            shape = (3, meta.words.tokens, meta.words.width)
+            # None, one, and as many as it reads.
+            words = [
+                w[:n]
+                for w, n in zip(rng.standard_normal(shape, np.float32), (0, 1, None), strict=True)
+            ]
+        for part in (slice(0, 1), slice(1, 2), slice(0, 3)):
+            logits = self(
+                windows[part],
+                None if embeddings is None else embeddings[part],
+                None if words is None else words[part],
+            )
+            shape = (len(windows[part]), len(meta.labels))
+            check_output(logits, shape, f"{len(meta.labels)} labels")
+            check_output(self.posterior(logits), shape, "posteriors")
+
+
+def default_model_path() -> Path:
+    """Path of the model that is shipped with the package."""
+    return models_folder() / "default.onnx"
+
+
+def calibrated_softmax(logits: Float32, temperature: float, bias: ArrayLike = 0.0) -> Float32:
+    """Softmax of ``(logits + bias) / temperature`` over the last axis, float32."""
+    z = logits + np.asarray(bias, dtype=np.float32)
+    p = np.exp((z - z.max(axis=-1, keepdims=True)) / np.float32(temperature))
+    return p / p.sum(axis=-1, keepdims=True)

@@ -1,0 +1,171 @@
+"""The user's profiles: where they are, and how they are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ser_stream.errors import AudioError, ConfigError
+from ser_stream.features.frontend import FrontEnd
+from ser_stream.features.normalizer import NormalizerState
+from ser_stream.files import config_folder
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import NAME, Profile, ProfileError, frontend_key
+from ser_stream.stream.detector import SileroDetector
+from ser_stream.stream.gate import SpeechGate
+from ser_stream.types import AudioBlock, Float32
+
+# Speech that a profile needs; a guided reading asks for more.
+MIN_SPEECH_S = 5.0
+
+
+WANTED_S = 15.0
+
+
+# Softer than this the noise of many microphones is as loud; louder than this they clip.
+QUIET_DBFS = -50.0
+
+
+CLIPPED_SHARE = 1e-3
+
+
+PIECE = 8192
+
+
+# To read aloud: everyday words in an even mood, with most sounds of English.
+PASSAGE = (
+    "The path begins behind the old station and follows the river for a while. It passes a row of "
+    "garden sheds, a small bridge and a field where horses stand. In spring the water is high; in "
+    "autumn it moves slowly and carries leaves. After the second bend there is a bench. From there "
+    "you can see the church, the mill, and the road that leads to the next village. A bus stops at "
+    "the corner every half hour. Most people walk back the way they came."
+)
+
+
+def profile_folder() -> Path:
+    """Folder of the user's profiles."""
+    return config_folder() / "profiles"
+
+
+def profile_path(name: str) -> Path:
+    """Path of the profile ``name``.
+
+    Raises:
+        ConfigError: the name cannot be that of a file everywhere.
+    """
+    if not NAME.fullmatch(name) or name.endswith((" ", ".")):
+        raise ConfigError(
+            f"profile name {name!r}: use letters, digits, spaces, dots and dashes, 64 at most"
+        )
+    return profile_folder() / f"{name}.json"
+
+
+def load_profile(name: str, bundle: ModelBundle) -> Profile:
+    """Find the profile ``name`` for the front end of ``bundle``.
+
+    Raises:
+        ProfileError: no such profile, or it was made for another front end.
+    """
+    path = profile_path(name)
+    if not path.exists():
+        known = ", ".join(list_profiles()) or "none yet; make one with ser-stream calibrate"
+        raise ProfileError(f"no profile {name!r}; known: {known}")
+    profile = Profile.load(path)
+    if profile.frontend != frontend_key(bundle.meta.frontend, bundle.meta.frontend_params):
+        raise ProfileError(
+            f"profile {name!r} was made for another front end than that of {bundle.meta.name}; "
+            "calibrate again with this --model"
+        )
+    return profile
+
+
+def list_profiles() -> list[str]:
+    """Names of the user's profiles."""
+    folder = profile_folder()
+    found = (p.stem for p in folder.glob("*.json") if NAME.fullmatch(p.stem))
+    return sorted(found) if folder.is_dir() else []
+
+
+class ProfileRecorder:
+    """Listen to neutral speech until there is enough for a profile; no thread, no I/O.
+
+    Args:
+        bundle: the model that the profile is for.
+    """
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._bundle = bundle
+        self._normalizer = bundle.make_normalizer(NormalizerState.RUNNING)
+        self._front_end = FrontEnd(bundle.extractor, self._normalizer, 1024, PIECE)
+        self._detector = SileroDetector()
+        self._gate = SpeechGate(self._detector, bundle.meta.gate, PIECE)
+        self._heard = self._clipped = self._speech_chunks = 0
+        self._power = 0.0
+
+    def feed(self, samples: Float32) -> None:
+        """Take the next samples, mono float32 (n,) at the model's rate.
+
+        Raises:
+            AudioError: one of them is not usable, see `AudioBlock.usable`.
+        """
+        if not AudioBlock(samples, self._heard).usable:
+            raise AudioError("NaN, infinite or huge samples; no profile can be made of them")
+        for i in range(0, len(samples), PIECE):
+            self._front_end.accept(samples[i : i + PIECE])
+        new = self._gate.accept(samples)
+        self._speech_chunks += int(np.sum(new >= self._gate.config.threshold))
+        self._heard += len(samples)
+        self._clipped += int(np.sum(np.abs(samples) >= 0.999))
+        self._power += float(np.sum(np.square(samples, dtype=np.float64)))
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio so far."""
+        return self._heard / self._bundle.meta.sample_rate_hz
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of speech so far."""
+        return self._speech_chunks * self._detector.chunk_length / self._bundle.meta.sample_rate_hz
+
+    @property
+    def level_dbfs(self) -> float:
+        """Mean level so far, dBFS."""
+        return 10.0 * float(np.log10(max(self._power / max(self._heard, 1), 1e-12)))
+
+    def advice(self) -> str | None:
+        """What is wrong with the level, in words; None if nothing is."""
+        if self._heard and self._clipped / self._heard > CLIPPED_SHARE:
+            return "too loud: the microphone clips; lower its gain or move away"
+        if self.heard_s > 2.0 and self.level_dbfs < QUIET_DBFS:
+            return "too quiet: raise the microphone's gain or move closer"
+        return None
+
+    def finish(self, name: str, created: str = "", least_s: float = MIN_SPEECH_S) -> Profile:
+        """Make the profile.
+
+        Raises:
+            ProfileError: there were less than ``least_s`` seconds of speech, or it clipped.
+        """
+        advice = self.advice()
+        ready = self._front_end.frames_ready
+        moments = self._front_end.moments(ready - 1) if ready else None
+        if self.speech_s < least_s or moments is None or moments.weight == 0:
+            raise ProfileError(
+                f"only {self.speech_s:.1f} s of speech in {self.heard_s:.0f} s, need "
+                f"{least_s:g}; read on without long pauses" + (f" ({advice})" if advice else "")
+            )
+        if self._clipped / self._heard > CLIPPED_SHARE:
+            raise ProfileError(str(advice))
+        level_db, mean, variance = self._normalizer.heard(moments)
+        meta = self._bundle.meta
+        return Profile(
+            name,
+            frontend_key(meta.frontend, meta.frontend_params),
+            self._normalizer.evidence_s(moments),
+            level_db,
+            tuple(mean.tolist()),
+            tuple(variance.tolist()),
+            created,
+        )

@@ -1,0 +1,1 @@
+"""What was said: tokens, their vectors, transcripts and recognisers."""
