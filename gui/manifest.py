@@ -14,8 +14,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_stream.errors import SerStreamError, excerpt
+from ser_stream.errors import SerStreamError
 from ser_stream.files import os_reason, write_text
+from ser_stream.printable import excerpt
 from ser_stream.tables import guarded, unguarded
 
 COLUMNS = ("path", "emotion", "speaker", "start_s", "end_s")

@@ -23,8 +23,3 @@ class DeviceError(SerStreamError):
 
 class BundleError(SerStreamError):
     """A model file that is not a usable ser-stream bundle."""
-
-
-def excerpt(text: str, most: int = 40) -> str:
-    """``text`` in quotes for a message: ``most`` characters at most, control characters escaped."""
-    return repr(text if len(text) <= most else text[:most] + "...")

@@ -29,6 +29,11 @@ def one_line(text: str, most: int = 1000) -> str:
     return printable(text if len(text) <= most else text[:most] + "...")
 
 
+def excerpt(text: str, most: int = 40) -> str:
+    """``text`` in quotes, for a message: cut after ``most`` characters, with Python's escapes."""
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
 def echo(text: object, err: bool = False) -> None:
     """Print one line that may quote names, labels or words, on stdout or stderr."""
     import typer

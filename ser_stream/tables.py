@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from ser_stream.errors import SerStreamError, excerpt
+from ser_stream.errors import SerStreamError
+from ser_stream.printable import excerpt
 
 # What a spreadsheet takes for a formula, or for the beginning of one, by a cell's first character.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 
-from ser_stream.errors import SerStreamError, excerpt
+from ser_stream.errors import SerStreamError
 from ser_stream.files import name_from_utf8
+from ser_stream.printable import excerpt
 from ser_stream.tables import table_rows, utf8_text
 from ser_stream.types import Word
 from ser_stream.words.tokens import spoken_words, words_between

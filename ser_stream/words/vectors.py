@@ -27,8 +27,9 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_stream.errors import ConfigError, excerpt
+from ser_stream.errors import ConfigError
 from ser_stream.files import os_reason, replacing
+from ser_stream.printable import excerpt
 from ser_stream.types import Float32
 
 UNKNOWN = "<unk>"

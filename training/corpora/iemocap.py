@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_stream.errors import excerpt
+from ser_stream.printable import excerpt
 from training.corpora.base import AUDIO_SUFFIXES, CorpusError, Utterance
 
 EMOTIONS = {

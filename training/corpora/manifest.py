@@ -12,8 +12,8 @@ import math
 import os
 from pathlib import Path
 
-from ser_stream.errors import excerpt
 from ser_stream.labels import canonical
+from ser_stream.printable import excerpt
 from ser_stream.tables import table_rows
 from training.corpora.base import CorpusError, Utterance
 
