@@ -54,7 +54,7 @@ class Looped:
     def __init__(self, paced: bool = True, block_s: float = 0.032) -> None:
         import soundfile
 
-        from gui.choices import demo_path
+        from gui.choices.row import demo_path
 
         self._samples, self.sample_rate_hz = soundfile.read(demo_path(), dtype="float32")
         self._paced, self._n = paced, round(block_s * self.sample_rate_hz)

@@ -33,12 +33,14 @@ from ser_stream.files import write_text
 from ser_stream.tables import table_rows
 from ser_stream.types import Float64
 from ser_stream.words.vectors import WordVectors
-from training.corpora import Utterance
-from training.corpora.manifest import read
-from training.crossval import Run, claimed, jobs_of, load_features, run_jobs, select
+from training.crossval import run_jobs
+from training.data.corpora import Utterance
+from training.data.corpora.manifest import read
+from training.fold import load_features
 from training.metrics import t_interval
-from training.recipe import load_book
+from training.recipe.book import load_book
 from training.report import markdown_table, percent, write_json
+from training.run import Run, claimed, jobs_of, select
 
 # Columns of the manifest that can be asked for, and their values.
 LABELS = {

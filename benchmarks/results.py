@@ -29,7 +29,8 @@ from export.to_onnx import export
 from ser_stream.files import write_text
 from ser_stream.models.bundle import ModelBundle
 from training.checkpoint import CHECKPOINT, Checkpoint
-from training.crossval import load_features, read_utterances, run_jobs
+from training.crossval import run_jobs
+from training.fold import load_features
 from training.models.cost import count_parameters, multiply_adds
 from training.report import write_json
 from training.results import (
@@ -44,6 +45,7 @@ from training.results import (
     table_of,
     verdict_table,
 )
+from training.run import read_utterances
 
 INTRODUCTION = """\
 Four classes (angry, happy, neutral, sad), intended labels. Protocol `strict`: speaker-independent

@@ -34,12 +34,12 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.settings import SmoothingConfig
 from ser_stream.stream.smoothing import LabelDecider, Smoother
 from ser_stream.types import Float32
-from training.card import STEADY_AFTER_S, Response, Stretch, live_hop_s, respond, stretches
-from training.corpora import Utterance
-from training.crossval import read_utterances, select
-from training.folds import make_splits
-from training.recipe import find_recipe
+from training.card.response import STEADY_AFTER_S, Response, Stretch, live_hop_s, respond, stretches
+from training.data.corpora import Utterance
+from training.data.folds import make_splits
+from training.recipe.book import find_recipe
 from training.report import markdown_table, write_json
+from training.run import read_utterances, select
 
 BEFORE = SmoothingConfig(evidence_s=0.7, stay_s=1.0, enter=0.70, leave=0.02)
 EVIDENCE_S = (0.5, 0.7, 0.9, 1.1, 1.4)
@@ -96,7 +96,7 @@ class Tried:
     Attributes:
         config: its settings.
         rule: what decides about the label.
-        response: see `training.card.Response`.
+        response: see `training.card.response.Response`.
         belief: mean of the largest belief while the emotion stays the same...
         believed: ...and share of that speech in which its class is right.
     """

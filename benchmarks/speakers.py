@@ -4,10 +4,10 @@
 
 Trials are all pairs of recordings, scored by the cosine of their embeddings: one speaker, or two?
 A recording is one clip, or four of a speaker's joined. Of ``--corpus`` the test speakers are heard
-(fold 0 of `training.folds.split_by_speaker`; ``--part validation`` for choices), of ``--unseen``
-all. Beside it stands the naive embedding: mean and standard deviation of 20 MFCCs over the same
-voiced frames, less their mean over the training speakers, and also divided by their deviation
-there; and the means alone.
+(fold 0 of `training.data.folds.split_by_speaker`; ``--part validation`` for choices), of
+``--unseen`` all. Beside it stands the naive embedding: mean and standard deviation of 20 MFCCs
+over the same voiced frames, less their mean over the training speakers, and also divided by their
+deviation there; and the means alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from ser_stream.features.mfcc import MfccConfig, MfccExtractor
 from ser_stream.models.embedder import SpeakerEmbedder
 from ser_stream.stream.speaker_tracker import SpeakerTracker, TrackerConfig
 from ser_stream.types import Float32
-from training.corpora import Utterance, read_corpus
-from training.dataset import load_audio
-from training.folds import split_by_speaker
-from training.speakers import JOINED, Trials, joined_recordings
+from training.data.audio import load_audio
+from training.data.corpora import Utterance, read_corpus
+from training.data.folds import split_by_speaker
+from training.speakers.trials import JOINED, Trials, joined_recordings
 
 # As the shipped model's front end hears: 64 ms every 16 ms, 60 Hz to 5.3 kHz.
 MFCC = MfccConfig(n_fft=1024, hop_length=256, n_mels=48, n_mfcc=20, f_min_hz=60.0, f_max_hz=5300.0)

@@ -39,7 +39,8 @@ from ser_stream.features.registry import make_extractor
 from training.fit import make_optimizer
 from training.launch import Launch
 from training.models import make_model
-from training.recipe import Recipe, load_recipe
+from training.recipe.book import load_recipe
+from training.recipe.config import Recipe
 
 RATE_HZ = 16000
 PAPERS = ("head_fusion", "mscnn_spu", "attention_pooling", "ilt_cat", "context_attention")

@@ -63,7 +63,7 @@ def run(
     """
     if settings is not None:
         from export.settings import write_settings
-        from training.recipe import load_recipe
+        from training.recipe.book import load_recipe
 
         target = output or checkpoint
         digest = write_settings(checkpoint, load_recipe(settings), target)
@@ -72,7 +72,7 @@ def run(
     from export.speaker import export_speaker, is_speaker_checkpoint
     from export.to_onnx import describe
     from training.checkpoint import CHECKPOINT
-    from training.speakers import SpeakerCheckpoint
+    from training.speakers.checkpoint import SpeakerCheckpoint
 
     if is_speaker_checkpoint(checkpoint):
         target = output or Path("speaker.onnx")
@@ -115,7 +115,7 @@ def _export(path: Path, target: Path, audio: list[Path] | None) -> None:
     from ser_stream.features.registry import make_extractor
     from ser_stream.scoring.find import find_audio
     from training.checkpoint import Checkpoint
-    from training.dataset import load_audio
+    from training.data.audio import load_audio
 
     loaded = Checkpoint.load(path)
     if audio:

@@ -8,7 +8,7 @@ from torch import nn
 
 from ser_stream.errors import SerStreamError
 from ser_stream.models.bundle import ModelBundle
-from training.windows import Inputs
+from training.data.windows import Inputs
 
 MAX_DIFFERENCE = 1e-4
 BATCHES = (1, 3)

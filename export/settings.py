@@ -11,7 +11,7 @@ import onnx
 from export.graph import published
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import METADATA_KEY
-from training.recipe import Recipe
+from training.recipe.config import Recipe
 
 # Fields of a recipe, and of a model file's metadata, that only the runtime uses.
 SETTINGS = ("smoothing", "gate", "sure")

@@ -15,7 +15,8 @@ from ser_stream.features.registry import make_extractor
 from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
 from ser_stream.models.network import ModelFile, Network
 from training.models.xvector import Embedder
-from training.speakers import CHECKPOINT, LEAST_FRAMES, SpeakerCheckpoint
+from training.speakers.checkpoint import CHECKPOINT, SpeakerCheckpoint
+from training.speakers.recipe import LEAST_FRAMES
 
 
 def is_speaker_checkpoint(path: Path) -> bool:

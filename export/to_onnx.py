@@ -15,8 +15,8 @@ from ser_stream.features.registry import make_extractor
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import METADATA_KEY, ModelMeta
 from training.checkpoint import Checkpoint
-from training.dataset import FeatureStore
-from training.windows import Inputs, Place, Presenter
+from training.data.features import FeatureStore
+from training.data.windows import Inputs, Place, Presenter
 
 LICENCE = "Apache-2.0"
 

@@ -20,10 +20,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gui.choices import Choices
-from gui.forms import text_label
+from gui.choices.row import Choices
+from gui.parts.forms import text_label
+from gui.parts.views import LevelBar
 from gui.theme import Theme
-from gui.widgets import LevelBar
 from ser_stream.audio.level import level_dbfs
 from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import AudioError, SerStreamError

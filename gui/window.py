@@ -21,10 +21,10 @@ from PySide6.QtWidgets import (
 )
 
 from gui.calibrate import CalibratePage
-from gui.choices import Choices
-from gui.forms import text_label
-from gui.live import LivePage
-from gui.recordings import RecordingsPage
+from gui.choices.row import Choices
+from gui.live.page import LivePage
+from gui.parts.forms import text_label
+from gui.recordings.page import RecordingsPage
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT, Theme, palette, system_theme
 from ser_stream import __version__

@@ -3,8 +3,8 @@
 
     python scripts/make_irony.py CREMA-D-FOLDER -o OUT
 
-writes ``OUT/manifest.csv``, which `training.corpora.manifest` reads, and ``OUT/vectors.txt``, word
-vectors in GloVe's text format. No audio is copied.
+writes ``OUT/manifest.csv``, which `training.data.corpora.manifest` reads, and ``OUT/vectors.txt``,
+word vectors in GloVe's text format. No audio is copied.
 
 Voices are CREMA-D's happy and sad clips. Each gets a sentence that its actor does not say, of
 positive or negative words. The label says both polarities; further columns have either, and as
@@ -33,9 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from ser_stream.words.tokens import tokenize
-from training.corpora import CorpusError, Utterance, crema_d
-from training.folds import make_splits
-from training.recipe import load_book
+from training.data.corpora import CorpusError, Utterance, crema_d
+from training.data.folds import make_splits
+from training.recipe.book import load_book
 
 VOICES = {"happy": "positive", "sad": "negative"}
 POLARITIES = ("positive", "negative")

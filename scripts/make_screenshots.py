@@ -31,7 +31,7 @@ def main() -> None:
     import soundfile
     from PySide6.QtWidgets import QApplication
 
-    from gui.choices import demo_path
+    from gui.choices.row import demo_path
     from gui.settings import Settings
     from gui.window import MainWindow
 

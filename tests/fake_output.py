@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gui.player import Callback
+from gui.recordings.player import Callback
 from ser_stream.errors import DeviceError
 
 

@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from training.augment import Condition, apply_condition, draw_condition, through_codec
-from training.recipe import AugmentConfig, load_recipe
+from training.data.augment import Condition, apply_condition, draw_condition, through_codec
+from training.recipe.book import load_recipe
+from training.recipe.config import AugmentConfig
 
 RATE_HZ = 16000
 

@@ -19,19 +19,12 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import TrainingData
 from ser_stream.models.settings import SmoothingConfig
 from ser_stream.stream.smoothing import LabelDecider, Smoother
-from training.card import (
-    Stretch,
-    called_an_emotion,
-    channels,
-    hearings,
-    no_speech_sounds,
-    reliability,
-    respond,
-    stretches,
-    unseen,
-)
+from training.card.card import hearings, reliability, unseen
+from training.card.channels import channels
+from training.card.no_speech import called_an_emotion, no_speech_sounds
+from training.card.response import Stretch, respond, stretches
 from training.cli import app
-from training.corpora import CORPORA, Utterance
+from training.data.corpora import CORPORA, Utterance
 from training.errors import TrainingError
 from training.evaluate import Heard, Hearing, hear
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from iemocap_tree import EMOTION, RATE_HZ, Expected, make_tree
 
 from ser_stream.errors import SerStreamError
-from training.corpora import (
+from training.data.corpora import (
     CORPORA,
     CREDITS,
     CorpusError,

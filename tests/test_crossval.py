@@ -22,8 +22,9 @@ torch = pytest.importorskip("torch")
 from ser_stream.errors import ConfigError
 from training.checkpoint import Checkpoint
 from training.cli import app
-from training.crossval import RESULT, claimed, jobs_of, read_utterances, run_jobs
-from training.recipe import load_book
+from training.crossval import run_jobs
+from training.recipe.book import load_book
+from training.run import RESULT, claimed, jobs_of, read_utterances
 
 ROOT = Path(__file__).parents[1]
 TOY = "crema-d=TOY"
@@ -399,7 +400,7 @@ def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, words, tmp_pat
     # A speaker of the little tree who speaks for 2 s at least, where shorter clips are dropped.
     fold = FOLD.get(paper, 0)
     monkeypatch.setattr(
-        "training.recipe.load_book",
+        "training.recipe.book.load_book",
         lambda name: type(book)(merged_table(book.table, small), book.variants, book.protocols,
                                 tuple(rows)),
     )  # fmt: skip
@@ -484,7 +485,7 @@ def test_a_table_of_another_corpus_is_refused(iemocap, tmp_path):
 
 
 def merged_table(table, changes):
-    from training.recipe import merged
+    from training.recipe.config import merged
 
     return merged(table, changes)
 
@@ -564,7 +565,7 @@ def test_folds_that_do_not_exist_are_told(toy, tmp_path):
 
 
 def test_jobs_yield_finished_results_first(finished, toy):
-    from training.crossval import Run, select
+    from training.run import Run, select
 
     book = load_book(finished.parent / "tiny.toml")
     recipe = book.recipe()

@@ -90,11 +90,11 @@ def test_regular_blocks_give_the_same_predictions_with_the_real_gate(bundle, spe
 
 
 def seen_by_training(bundle: ModelBundle, x: np.ndarray, hop: int) -> np.ndarray:
-    """The windows of a clip, every ``hop`` frames, as `training.windows` presents them."""
+    """The windows of a clip, every ``hop`` frames, as `training.data.windows` presents them."""
     pytest.importorskip("torch")
-    from training.dataset import FeatureStore
-    from training.recipe import load_recipe
-    from training.windows import Place, Presenter
+    from training.data.features import FeatureStore
+    from training.data.windows import Place, Presenter
+    from training.recipe.book import load_recipe
 
     recipe = load_recipe("default")
     meta = bundle.meta

@@ -27,10 +27,10 @@ from ser_stream.models.settings import (
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from training.checkpoint import Checkpoint, CheckpointError
-from training.corpora import CREDITS
+from training.data.corpora import CREDITS
+from training.data.windows import Inputs
 from training.models import make_model
-from training.recipe import load_recipe
-from training.windows import Inputs
+from training.recipe.book import load_recipe
 
 WEIGHTS = "79dfee0c19cf0f9ec653ce4c38d371613825228839a937fc93a38c2ce6a894a5"
 

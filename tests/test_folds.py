@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from iemocap_tree import make_tree
 
 from ser_stream.errors import ConfigError, SerStreamError
-from training import folds
-from training.corpora import Utterance, read_corpus
-from training.folds import FOLDS, FoldError, FoldsConfig, Split, make_splits, split_by_speaker
+from training.data import folds
+from training.data.corpora import Utterance, read_corpus
+from training.data.folds import FOLDS, FoldError, FoldsConfig, Split, make_splits, split_by_speaker
 
 INDEPENDENT = ("speaker", "leave-one-speaker-out", "leave-one-session-out")
 RANDOM = ("random-k-fold", "random-ratio")

@@ -21,7 +21,7 @@ from ser_stream.features.normalizer import (
     NormalizerState,
 )
 from ser_stream.features.registry import FRONT_ENDS, make_extractor
-from training.recipe import load_book, shipped_recipes
+from training.recipe.book import load_book, shipped_recipes
 
 RATE_HZ = 16000
 MOST = 4096

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gui.manifest import Clip, ManifestError, keep
-from training.corpora import Utterance, read_corpus
+from gui.recordings.manifest import Clip, ManifestError, keep
+from training.data.corpora import Utterance, read_corpus
 
 HEAD = "path,emotion,speaker,start_s,end_s\n"
 

@@ -10,8 +10,10 @@ import pytest
 import soundfile
 from fake_output import FakeOutput
 
-from gui import player as player_module
-from gui.player import BLOCK_S, ArraySound, FileSound, Playback, Player, PortAudioOutput
+from gui.recordings import player as player_module
+from gui.recordings.output import PortAudioOutput
+from gui.recordings.player import BLOCK_S, Playback, Player
+from gui.recordings.sound import ArraySound, FileSound
 from ser_stream.errors import AudioError, DeviceError
 
 RATE_HZ = 16000

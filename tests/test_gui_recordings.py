@@ -18,22 +18,24 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QAbstractButton, QWidget
 
-import gui.analysis
-from gui.analysis import Analysis, Envelope, read_envelope, speech_spans
-from gui.history import Stretch
+import gui.recordings.analysis
 from gui.jobs import JobControl
-from gui.player import Player
-from gui.recordings import RecordingsPage, summary_of
-from gui.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
+from gui.live.history import Stretch
+from gui.recordings.analysis import Analysis, speech_spans
+from gui.recordings.envelope import Envelope, read_envelope
+from gui.recordings.page import RecordingsPage
+from gui.recordings.player import Player
+from gui.recordings.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
+from gui.recordings.scores import summary_of
+from gui.recordings.waveform import clock_text, columns, visible_beliefs
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT
-from gui.waveform import clock_text, columns, visible_beliefs
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.recordings import FileScore, score_file
 from ser_stream.stream.engine import Engine
 from ser_stream.types import State
-from training.corpora import read_corpus
+from training.data.corpora import read_corpus
 
 RATE_HZ = 16000
 SOON_MS = 60_000
@@ -211,13 +213,13 @@ def test_nothing_is_read_or_scored_on_the_windows_thread(opened, takes, monkeypa
     threads = {}
 
     def spied(name: str) -> None:
-        original = getattr(gui.analysis, name)
+        original = getattr(gui.recordings.analysis, name)
 
         def spy(*arguments, **named):
             threads.setdefault(name, set()).add(threading.current_thread())
             return original(*arguments, **named)
 
-        monkeypatch.setattr(gui.analysis, name, spy)
+        monkeypatch.setattr(gui.recordings.analysis, name, spy)
 
     for name in ("read_envelope", "score_file", "Engine", "SileroDetector", "find_audio"):
         spied(name)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QColor, QImage
 
-from gui.history import COLUMN_S, SPECTROGRAM, STATES, Stretch
+from gui.live.history import STATES, Stretch
+from gui.live.spectrogram import COLUMN_S, SPECTROGRAM
+from gui.live.timeline import TimelinePlot
+from gui.parts.views import CLIP_HOLD_S, AffectPlane, ClassBars, Headline, LevelBar
 from gui.theme import DARK, LIGHT, class_colours, class_dashes, palette
-from gui.timeline import TimelinePlot
-from gui.widgets import CLIP_HOLD_S, AffectPlane, ClassBars, Headline, LevelBar
 from ser_stream.types import State
 
 LABELS = ("angry", "happy", "neutral", "sad")

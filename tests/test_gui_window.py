@@ -19,12 +19,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QListWidget
 
-from gui import choices as choices_module
-from gui.choices import NO_PROFILE, SHIPPED
-from gui.history import STATES
-from gui.live import describe
+from gui.choices import row as choices_module
+from gui.choices.row import NO_PROFILE, SHIPPED
+from gui.live.history import STATES
+from gui.live.page import describe
+from gui.live.stream import Status, StreamState
 from gui.settings import Settings
-from gui.stream import Status, StreamState
 from gui.theme import DARK, LIGHT
 from gui.window import MainWindow
 from ser_stream.audio.devices import Device
@@ -205,11 +205,11 @@ def test_a_lost_device_is_told_and_the_history_stays(opened, speech, monkeypatch
     window = opened.window
     source = opened.start(4.0, speech)
     before = len(window.live.stream.history.since(0.0))
-    monkeypatch.setattr("gui.stream.STILL_S", 0.2)
+    monkeypatch.setattr("gui.live.stream.STILL_S", 0.2)
     opened.until(lambda: opened.headline == "no audio")
     assert "goes on when it does, or choose another" in window.live.headline.detail
     assert not window.errors.isVisible()
-    monkeypatch.setattr("gui.stream.STILL_S", 60.0)
+    monkeypatch.setattr("gui.live.stream.STILL_S", 60.0)
     source.lose(3 * RATE_HZ)
     source.feed(speech[: 3 * RATE_HZ], gap=True)
     opened.until(lambda: opened.position_s >= 9.9)

@@ -17,15 +17,16 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QHelpEvent
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QLabel, QToolTip
 
-from gui import analysis, recognizer
-from gui.analysis import Analysis, Batch, Words
+from gui.choices import recognizer
+from gui.choices.recognizer import LateAsr, listen_for_words
+from gui.choices.words import FOLDER, OFF, WordChoices
 from gui.jobs import JobControl
-from gui.live import words_note
-from gui.recognizer import LateAsr, listen_for_words
+from gui.live.page import words_note
+from gui.live.timeline import TimelinePlot
+from gui.live.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
+from gui.recordings import analysis
+from gui.recordings.analysis import Analysis, Batch, Words
 from gui.theme import LIGHT, palette
-from gui.timeline import TimelinePlot
-from gui.word_choices import FOLDER, OFF, WordChoices
-from gui.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.recordings import FileScore
@@ -81,7 +82,7 @@ def hears(monkeypatch, opened: Opened):
 @pytest.fixture
 def installed(monkeypatch):
     """Both packages are there, whatever is installed."""
-    monkeypatch.setattr("gui.word_choices.is_installed", lambda package: True)
+    monkeypatch.setattr("gui.choices.words.is_installed", lambda package: True)
 
 
 def unexpected(error: Exception) -> None:

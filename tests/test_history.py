@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gui.history import COLUMN_S, SPECTROGRAM, STATES, History, Spectrogram
+from gui.live.history import STATES, History
+from gui.live.spectrogram import COLUMN_S, SPECTROGRAM, Spectrogram
 from ser_stream.audio.sources import ArraySource
 from ser_stream.features.logmel import LogMelExtractor
 from ser_stream.stream.engine import Engine, EngineConfig

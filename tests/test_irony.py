@@ -20,9 +20,9 @@ pytest.importorskip("torch")
 
 from ser_stream.words.tokens import tokenize
 from ser_stream.words.vectors import WordVectors
-from training.corpora import CorpusError, Utterance, crema_d, manifest
-from training.folds import make_splits
-from training.recipe import load_book
+from training.data.corpora import CorpusError, Utterance, crema_d, manifest
+from training.data.folds import make_splits
+from training.recipe.book import load_book
 
 ROOT = Path(__file__).parents[1]
 

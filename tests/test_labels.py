@@ -18,10 +18,10 @@ LABELS = ("angry", "happy", "neutral", "sad")
 
 def readers() -> dict[str, set[str]]:
     """Labels that each reader of a corpus gives."""
-    import training.corpora
+    import training.data.corpora
 
     found = {}
-    for module in pkgutil.iter_modules(training.corpora.__path__, "training.corpora."):
+    for module in pkgutil.iter_modules(training.data.corpora.__path__, "training.data.corpora."):
         emotions = getattr(importlib.import_module(module.name), "EMOTIONS", None)
         if emotions is not None:
             found[module.name] = set(emotions.values())

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 
 from ser_stream.errors import ConfigError
-from training.noises import split_noises
+from training.data.noises import split_noises
 
 
 def named(folder, *names: str):

@@ -19,10 +19,10 @@ torch = pytest.importorskip("torch")
 from ser_stream.errors import ConfigError
 from ser_stream.files import PART
 from training.cli import main
-from training.corpora import read_corpus
-from training.dataset import build_features
+from training.data.corpora import read_corpus
+from training.data.features import build_features
 from training.occupancy import OWNER, occupied
-from training.recipe import load_recipe
+from training.recipe.book import load_recipe
 
 ROOT = Path(__file__).parents[1]
 HOLD = """
@@ -137,8 +137,8 @@ import torch
 from ser_stream.models.profile import Profile
 from ser_stream.words.vectors import WordVectors
 from training.checkpoint import read_table, write_table
-from training.corpora import read_corpus
-from training.dataset import build_features
+from training.data.corpora import read_corpus
+from training.data.features import build_features
 from training.recipe import load_recipe
 folder, toy, own = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 recipe = load_recipe("default")
@@ -180,12 +180,12 @@ from dataclasses import replace
 from pathlib import Path
 import ser_stream.files
 from export.graph import published
-from gui.manifest import Clip, keep
+from gui.recordings.manifest import Clip, keep
 from ser_stream.models.profile import Profile
 from ser_stream.words.vectors import WordVectors
 from training.checkpoint import write_table
-from training.corpora import read_corpus
-from training.dataset import build_features
+from training.data.corpora import read_corpus
+from training.data.features import build_features
 from training.recipe import load_recipe
 from training.report import new_figure, save_figure, write_json
 def export(path):

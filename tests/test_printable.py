@@ -166,8 +166,8 @@ def test_a_table_is_guarded_and_read_back(tmp_path):
 
 
 def test_a_manifest_is_guarded_and_read_back(tmp_path):
-    manifest = pytest.importorskip("gui.manifest")
-    training = pytest.importorskip("training.corpora.manifest")
+    manifest = pytest.importorskip("gui.recordings.manifest")
+    training = pytest.importorskip("training.data.corpora.manifest")
     clips = tmp_path / "=clips"
     clips.mkdir()
     for name in ("-a.wav", "b.wav"):
@@ -189,7 +189,7 @@ def test_a_manifest_is_guarded_and_read_back(tmp_path):
 def test_the_window_shows_tags_as_they_are(qtbot):
     from PySide6.QtCore import Qt
 
-    from gui.forms import text_label, tip
+    from gui.parts.forms import text_label, tip
     from gui.window import ErrorDialog
 
     assert text_label("x").textFormat() == Qt.TextFormat.PlainText

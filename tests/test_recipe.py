@@ -13,17 +13,10 @@ pytest.importorskip("torch")
 from ser_stream.errors import ConfigError
 from ser_stream.features.normalizer import embedding_width
 from ser_stream.features.registry import make_extractor
-from training.folds import FoldsConfig
+from training.data.folds import FoldsConfig
 from training.models import make_model
-from training.recipe import (
-    Protocol,
-    find_recipe,
-    load_book,
-    load_recipe,
-    merged,
-    parse_recipe,
-    shipped_recipes,
-)
+from training.recipe.book import Protocol, find_recipe, load_book, load_recipe, shipped_recipes
+from training.recipe.config import merged, parse_recipe
 
 PAPERS = ("head_fusion", "mscnn_spu", "attention_pooling", "ilt_cat", "context_attention")
 

@@ -16,9 +16,9 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
 from ser_stream.errors import ConfigError
-from training.crossval import read_utterances
-from training.recipe import load_book, shipped_recipes
+from training.recipe.book import load_book, shipped_recipes
 from training.results import Claim, Plan, PlanRow, finished, judge, load_plan, plan_jobs
+from training.run import read_utterances
 
 ROOT = Path(__file__).parents[1]
 

@@ -30,8 +30,8 @@ from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMet
 from ser_stream.stream.speaker_tracker import PIECE_FRAMES, SpeakerTracker, TrackerConfig
 from training.checkpoint import CheckpointError
 from training.cli import app as train_app
-from training.corpora import Utterance
-from training.dataset import FeatureStore
+from training.data.corpora import Utterance
+from training.data.features import FeatureStore
 from training.errors import TrainingError
 from training.models.xvector import (
     RECEPTIVE_FIELD,
@@ -39,20 +39,21 @@ from training.models.xvector import (
     XVectorConfig,
     statistics_pooling,
 )
-from training.speakers import (
+from training.speakers.checkpoint import SpeakerCheckpoint, parity_examples
+from training.speakers.fit import train_speakers
+from training.speakers.recipe import (
     LEAST_FRAMES,
-    SpeakerCheckpoint,
     TrainConfig,
+    load_speaker_recipe,
+    parse_speaker_recipe,
+)
+from training.speakers.trials import (
     Trials,
-    divide,
     equal_error_rate,
     held_out_error_rate,
     joined_recordings,
-    load_speaker_recipe,
-    parity_examples,
-    parse_speaker_recipe,
-    train_speakers,
 )
+from training.speakers.voices import divide
 
 RATE_HZ = 16000
 SPEAKERS = (0, 2, 3, 5, 7, 1, 4, 6)

@@ -11,8 +11,9 @@ import pytest
 import soundfile
 from fed_source import FedSource
 
-from gui.history import COLUMN_S, STATES
-from gui.stream import STILL_S, LiveStream, StreamState
+from gui.live.history import STATES
+from gui.live.spectrogram import COLUMN_S
+from gui.live.stream import STILL_S, LiveStream, StreamState
 from ser_stream.errors import DeviceError
 from ser_stream.scoring.recorder import Recording
 from ser_stream.types import State

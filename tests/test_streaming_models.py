@@ -32,12 +32,13 @@ from ser_stream.profiles import ProfileRecorder
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock, Prediction
 from training.checkpoint import Checkpoint, CheckpointError
-from training.corpora import CREDITS, Utterance
-from training.dataset import FeatureStore
+from training.data.corpora import CREDITS, Utterance
+from training.data.features import FeatureStore
+from training.data.windows import Hearing, Presenter, training_statistics
 from training.evaluate import hear
 from training.models import make_model
-from training.recipe import TextConfig, load_book, load_recipe, shipped_recipes
-from training.windows import Hearing, Presenter, training_statistics
+from training.recipe.book import load_book, load_recipe, shipped_recipes
+from training.recipe.config import TextConfig
 
 RATE_HZ = 16000
 # Every distinct graph of the papers, and the recipes with a running normaliser.

@@ -28,8 +28,8 @@ from tests.test_cli import one_line, ser_stream
 from tests.test_engine import Loudness, run, same
 from training.checkpoint import Checkpoint
 from training.cli import app
-from training.crossval import Run, told_by_embedder
-from training.recipe import load_book
+from training.recipe.book import load_book
+from training.run import Run, told_by_embedder
 
 RATE_HZ = 16000
 PARAMS = {

@@ -16,8 +16,10 @@ torch = pytest.importorskip("torch")
 
 from training.calibration import Calibration
 from training.checkpoint import Checkpoint, CheckpointError
-from training.corpora import read_corpus
-from training.dataset import build_features
+from training.data.corpora import read_corpus
+from training.data.features import build_features
+from training.data.folds import split_by_speaker
+from training.data.windows import Presenter, hearings_of
 from training.evaluate import Hearing, evaluate
 from training.fit import (
     WeightAverage,
@@ -28,10 +30,9 @@ from training.fit import (
     soft_cross_entropy,
     spec_augment,
 )
-from training.folds import split_by_speaker
 from training.launch import Launch, launch
-from training.recipe import TrainConfig, load_recipe
-from training.windows import Presenter, hearings_of
+from training.recipe.book import load_recipe
+from training.recipe.config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +277,7 @@ def test_evaluation_through_the_runtime(toy, bundle, hearing):
 def test_a_span_of_a_file_is_heard_as_if_it_were_a_file(bundle, demo_path, tmp_path, speech):
     import soundfile
 
-    from training.corpora import Utterance
+    from training.data.corpora import Utterance
 
     soundfile.write(tmp_path / "span.flac", speech[16000:64000], 16000)
     whole = Utterance(tmp_path / "span.flac", "manifest", "manifest/a", "angry")

@@ -16,10 +16,10 @@ pytest.importorskip("torch")
 
 from ser_stream.features.frontend import FrontEnd
 from ser_stream.features.registry import make_extractor, make_normalizer
-from training.corpora import CorpusError, Utterance, read_corpus
-from training.dataset import FeatureStore, build_features, load_audio
-from training.recipe import WindowsConfig, load_recipe
-from training.windows import (
+from training.data.audio import load_audio
+from training.data.corpora import CorpusError, Utterance, read_corpus
+from training.data.features import FeatureStore, build_features
+from training.data.windows import (
     Hearing,
     Place,
     Presenter,
@@ -29,6 +29,8 @@ from training.windows import (
     hearings_of,
     training_statistics,
 )
+from training.recipe.book import load_recipe
+from training.recipe.config import WindowsConfig
 
 
 @pytest.fixture(scope="module")

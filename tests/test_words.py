@@ -25,9 +25,10 @@ from ser_stream.words.tokens import tokenize
 from ser_stream.words.vectors import WordVectors
 from training.checkpoint import Checkpoint
 from training.cli import app
-from training.corpora import Utterance
-from training.crossval import with_transcripts
-from training.recipe import load_recipe, parse_recipe
+from training.data.corpora import Utterance
+from training.recipe.book import load_recipe
+from training.recipe.config import parse_recipe
+from training.run import with_transcripts
 
 RATE_HZ = 16000
 WIDTH = 8

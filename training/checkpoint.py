@@ -17,9 +17,9 @@ from ser_stream.models.metadata import SpeakerInput, TrainingData, WordInput
 from ser_stream.printable import one_line
 from ser_stream.typed import typed
 from ser_stream.types import Float32
+from training.data.windows import Inputs
 from training.models import make_model
-from training.recipe import Recipe, parse_recipe
-from training.windows import Inputs
+from training.recipe.config import Recipe, parse_recipe
 
 CHECKPOINT = "checkpoint.pt"
 SCHEMA = 2

@@ -17,20 +17,20 @@ from ser_stream.entry import EXIT_ERROR, run_command, version_of
 from ser_stream.errors import ConfigError
 from ser_stream.files import cache_folder, write_text
 from ser_stream.printable import echo
-from training.corpora import CORPORA
-from training.folds import FOLDS
+from training.data.corpora import CORPORA
+from training.data.folds import FOLDS
 
 # PyTorch takes seconds to import, so the commands import what needs it.
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ser_stream.models.bundle import ModelBundle
-    from training.corpora import Utterance
-    from training.crossval import Job, Run
+    from training.data.corpora import Utterance
     from training.fit import Epoch
     from training.metrics import Summary
-    from training.recipe import RecipeBook, Row
-    from training.speakers import SpeakerEpoch
+    from training.recipe.book import RecipeBook, Row
+    from training.run import Job, Run
+    from training.speakers.fit import SpeakerEpoch
 
 # Exit code when some rows of a table could not be run.
 PARTIAL = 3
@@ -92,7 +92,7 @@ def list_recipes(
     ] = False,
 ) -> None:
     """List the recipes that ship with the package, with their variants and protocols."""
-    from training.recipe import load_book, shipped_recipes
+    from training.recipe.book import load_book, shipped_recipes
 
     for name in shipped_recipes():
         book = load_book(name)
@@ -167,14 +167,14 @@ def run(
     The same command goes on with what an interrupted run left. With torchrun, each batch is shared
     by all of its processes.
     """
-    from training.crossval import (
+    from training.recipe.book import find_recipe
+    from training.run import (
         jobs_of,
         read_utterances,
         told_by_embedder,
         with_transcripts,
         with_vectors,
     )
-    from training.recipe import find_recipe
 
     book, variant = find_recipe(recipe_name)
     changes: dict[str, Any] = {}
@@ -246,15 +246,15 @@ def reproduce(
 
     Rows that need an option which is not given are left out, and named below the table.
     """
-    from training.crossval import (
+    from training.recipe.book import load_book
+    from training.report import markdown_table
+    from training.run import (
         jobs_of,
         read_utterances,
         told_by_embedder,
         with_transcripts,
         with_vectors,
     )
-    from training.recipe import load_book
-    from training.report import markdown_table
 
     book = load_book(paper)
     if not book.rows:
@@ -375,8 +375,8 @@ def _plan(
     device: str,
     precision: str,
 ) -> Run:
-    from training.crossval import Run, select
-    from training.noises import split_noises
+    from training.data.noises import split_noises
+    from training.run import Run, select
 
     recipe = book.recipe(variant, protocol, changes)
     noises = [] if noise is None else split_noises(noise)[0]
@@ -400,8 +400,8 @@ def _cross_validate(
 
     The reasons of folds that cannot be trained are appended to ``failed``.
     """
-    from training.crossval import claimed
     from training.launch import launch
+    from training.run import claimed
 
     here = launch(runs[0].device, runs[0].precision)
     if here.world_size > 1 and workers > 1:
@@ -433,10 +433,12 @@ def _telling_what_is_kept(runs: list[Run], jobs: list[Job]) -> Iterator[None]:
 def _train_and_report(
     runs: list[Run], jobs: list[Job], workers: int, failed: list[str], follower: bool
 ) -> dict[Path, dict[str, Summary]]:
-    from training.crossval import load_features, results_of, run_jobs
+    from training.crossval import run_jobs
+    from training.fold import load_features
     from training.launch import finish, wait_for_all
     from training.metrics import summarize
     from training.report import write_report
+    from training.run import results_of
 
     if not follower:
         for line in dict.fromkeys(filter(None, map(_without_words, runs))):
@@ -537,9 +539,9 @@ def evaluate_command(
 ) -> None:
     """Measure a bundle through the shipped runtime in each state that it can be in."""
     from ser_stream.models.bundle import ModelBundle
-    from training.crossval import read_utterances
     from training.evaluate import Hearing, as_trained, evaluate
     from training.report import write_json
+    from training.run import read_utterances
 
     bundle = ModelBundle.load(model)
     results: dict[str, Any] = {}
@@ -584,8 +586,8 @@ def card_command(
     from rich.console import Console
 
     from ser_stream.models.bundle import ModelBundle
-    from training.card import make_card, measured
-    from training.card_report import write_card, write_comparison
+    from training.card.card import make_card, measured
+    from training.card.report import write_card, write_comparison
     from training.occupancy import occupied
 
     names = [path.stem for path in models or ()]
@@ -631,15 +633,16 @@ def speakers_command(
     ] = False,
 ) -> None:
     """Train a speaker embedder, and report equal error rates on speakers it never heard."""
-    from training import speakers
-    from training.crossval import read_utterances
+    from training.data.noises import split_noises
     from training.launch import launch
-    from training.noises import split_noises
+    from training.run import read_utterances
+    from training.speakers.recipe import load_speaker_recipe
+    from training.speakers.run import SpeakerRun, run_speakers
 
-    recipe = speakers.load_speaker_recipe(recipe_file)
+    recipe = load_speaker_recipe(recipe_file)
     changes = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
     recipe = replace(recipe, train=replace(recipe.train, **changes))
-    run = speakers.SpeakerRun(
+    run = SpeakerRun(
         recipe,
         read_utterances(corpus),
         () if noise is None else split_noises(noise)[0],
@@ -659,7 +662,7 @@ def speakers_command(
                 echo(f"epoch {epoch.number} of {recipe.train.epochs}: {told}", err=True)
 
         try:
-            checkpoint = speakers.run_speakers(run, _teller(bars, features), on_epoch)
+            checkpoint = run_speakers(run, _teller(bars, features), on_epoch)
         except KeyboardInterrupt:
             bars.stop()
             typer.echo(
@@ -684,7 +687,7 @@ def _kept_card(path: Path) -> dict[str, Any]:
 def _part(
     utterances: list[Utterance], part: str, fold: int, bundle: ModelBundle
 ) -> list[Utterance]:
-    from training.folds import split_by_speaker
+    from training.data.folds import split_by_speaker
 
     if part == "all":
         return utterances

@@ -18,11 +18,11 @@ from ser_stream.models.profile import Profile
 from ser_stream.profiles import ProfileRecorder
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock, Float32, Float64, Prediction
-from training.corpora import Utterance
-from training.dataset import load_audio, load_span
+from training.data.audio import load_audio, load_span
+from training.data.corpora import Utterance
+from training.data.windows import Hearing, by_speaker, for_profile
 from training.errors import TrainingError
 from training.metrics import expected_calibration_error, score
-from training.windows import Hearing, by_speaker, for_profile
 
 
 @dataclass(frozen=True, slots=True)

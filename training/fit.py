@@ -19,14 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 from ser_stream.features.normalizer import FeatureStatistics
 from ser_stream.types import Float32
 from training.calibration import Calibration, fit_calibration, mean_posterior
-from training.corpora import Utterance
-from training.dataset import FeatureStore
+from training.data.corpora import Utterance
+from training.data.features import FeatureStore
+from training.data.windows import Inputs, Place, Presenter, hearings_of, training_statistics
 from training.errors import TrainingError
 from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
 from training.models import make_model
-from training.recipe import Recipe, TrainConfig
-from training.windows import Inputs, Place, Presenter, hearings_of, training_statistics
+from training.recipe.config import Recipe, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
-from training.corpora import Utterance
-from training.crossval import Job, Run, claimed, jobs_of, select
+from training.data.corpora import Utterance
 from training.metrics import Summary, summarize, t_interval
-from training.recipe import find_recipe
+from training.recipe.book import find_recipe
 from training.report import markdown_table, percent
+from training.run import Job, Run, claimed, jobs_of, select
 
 
 @dataclass(frozen=True, slots=True)

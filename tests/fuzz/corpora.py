@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from ser_stream.errors import SerStreamError
-from training.corpora import CORPORA, read_corpus
+from training.data.corpora import CORPORA, read_corpus
 
 from .kinds import Kind, require_finite
 from .mutations import ODD_TEXTS, damaged, encoded, odd_number, odd_words, with_line_ends

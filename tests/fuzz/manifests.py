@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from gui.manifest import Clip, keep
+from gui.recordings.manifest import Clip, keep
 from ser_stream.errors import SerStreamError
-from training.corpora import read_corpus
+from training.data.corpora import read_corpus
 
 from .kinds import Kind, require, require_finite
 from .transcripts import odd_table

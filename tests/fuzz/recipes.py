@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from random import Random
 
-from training.recipe import load_book, shipped_recipes
+from training.recipe.book import load_book, shipped_recipes
 
 from .kinds import Kind, require
 from .mutations import NUMBERS, ODD_TEXTS, damaged, encoded

@@ -1,0 +1,1 @@
+"""What is listened to, by which model, to whom, and for which words."""

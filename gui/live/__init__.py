@@ -1,0 +1,1 @@
+"""The live page, the stream behind it, and what it remembers."""

@@ -1,0 +1,484 @@
+"""The live page: what the voice sounds like now, and what it was in the last minute."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths
+from PySide6.QtGui import QAction, QActionGroup, QPainter
+from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from gui.choices.row import Choices
+from gui.live.history import History
+from gui.live.spectrogram import COLUMN_S, Spectrogram
+from gui.live.stream import LiveStream, Status, StreamState
+from gui.live.timeline import TimelinePlot
+from gui.parts.forms import text_label
+from gui.parts.views import AffectPlane, ClassBars, Headline, LevelBar
+from gui.settings import Settings
+from gui.theme import Theme, class_colours
+from ser_stream.errors import SerStreamError
+from ser_stream.scoring.recorder import Recording
+from ser_stream.scoring.wording import confidence, perhaps, said, word_trouble
+from ser_stream.types import Prediction, Snapshot, State
+from ser_stream.words.reader import WordReader
+
+TRAIL_S = 4.0
+
+
+# The trail is drawn from this many points at most.
+TRAIL_POINTS = 40
+
+
+FIGURES_EVERY_S = 0.5
+
+
+EMPTY_S = 60.0
+
+
+START_HINT = "Start listens (Ctrl+Space)"
+
+
+def describe(status: Status, labels: Sequence[str], source: str) -> tuple[str, str, str | None]:
+    """What the headline says: a large word, a smaller line, and the class that it names, if any."""
+    gone = f"{source} gives no sound for {status.still_s:.0f} s; it goes on when it does"
+    idle = {
+        StreamState.STARTING: ("opening", source),
+        StreamState.PAUSED: ("paused", "nothing is heard until you go on"),
+        StreamState.STILL: ("no audio", f"{gone}, or choose another"),
+        StreamState.STOPPED: ("stopped", START_HINT),
+        StreamState.FAILED: ("stopped", str(status.error)),
+    }
+    if status.state in idle:
+        return (*idle[status.state], None)
+    prediction = status.snapshot.prediction
+    if prediction is None:
+        return str(State.WARMING_UP), f"{status.snapshot.warm_up_s:.1f} s to go", None
+    detail = ""
+    if prediction.label is not None:
+        detail = f"{100 * (confidence(prediction) or 0.0):.0f} % sure"
+    elif prediction.state is State.NO_SPEECH:
+        detail = "nobody speaks"
+    elif prediction.smoothed is not None:
+        detail = perhaps(labels, prediction.smoothed)
+    return said(prediction), detail, prediction.label
+
+
+def words_note(snapshot: Snapshot, listens: bool, reads: bool, reader: WordReader | None) -> str:
+    """What is wrong with the words of a stream; empty if nothing is.
+
+    Args:
+        snapshot: the stream's newest.
+        listens: whether a recogniser was asked for.
+        reads: whether the model reads words.
+        reader: its vectors.
+    """
+    if (trouble := word_trouble(snapshot)) is not None:
+        return trouble
+    if reads and not listens:
+        return "words: the model reads them, but nobody listens; going by the sound alone"
+    if reads and reader is None:
+        return "words: the model lacks its word vectors; going by the sound alone"
+    return ""
+
+
+class LivePage(QWidget):
+    """Start, pause and stop a stream; draw its newest state; record it.
+
+    Args:
+        choices: what is listened to.
+        settings: the folder of recordings is kept there.
+        report: told of errors that a person has to know of.
+    """
+
+    def __init__(
+        self,
+        choices: Choices,
+        settings: Settings,
+        report: Callable[[Exception], None],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._choices, self._settings, self._report = choices, settings, report
+        self._stream: LiveStream | None = None
+        self._history: History | None = None
+        self._spectrogram: Spectrogram | None = None
+        self._wanted = False
+        self._goes_on = False
+        self._told: Exception | None = None
+        self._shown: tuple[Prediction | None, StreamState] | None = None
+        self._drawn_s = 0.0
+        self._figures_s = -math.inf
+        self._cpu = (time.monotonic(), time.process_time())
+        self.ask_for_picture: Callable[[Path], Path | None] = self._ask_for_picture
+        self.ask_for_folder: Callable[[Path], Path | None] = self._ask_for_folder
+
+        labels: Sequence[str] = ("",)
+        self.headline = Headline()
+        self.bars = ClassBars(labels)
+        self.level = LevelBar()
+        self.plane = AffectPlane()
+        self.timeline = TimelinePlot(labels, EMPTY_S)
+        self.figures = text_label("latency, updates, lost samples and load")
+        self.note = text_label("what is wrong with the words")
+        self.note.hide()
+        self.start_button = _button("&Start", "Listen (Ctrl+Space)", "Ctrl+Space")
+        self.pause_button = _button("&Pause", "Hear nothing for a while (Ctrl+P)", "Ctrl+P")
+        self.pause_button.setCheckable(True)
+        self.stop_button = _button("S&top", "Stop listening (Ctrl+.)", "Ctrl+.")
+        self.record_button = _button("&Record", "Write every update to a file (Ctrl+R)", "Ctrl+R")
+        self.record_button.setCheckable(True)
+        self.audio_box = QCheckBox("with so&und")
+        self.audio_box.setToolTip("Record what is heard too; nothing is recorded unless you ask")
+        self.options_button = _button("&Options", "How and where recordings are written")
+        self.options_button.setMenu(self._make_options())
+        self.picture_button = _button("P&icture...", "Save the timeline (Ctrl+S)", "Ctrl+S")
+        self._lay_out()
+        self.start_button.clicked.connect(self.start)
+        self.pause_button.toggled.connect(self._pause)
+        self.stop_button.clicked.connect(self.stop)
+        self.record_button.toggled.connect(self._record)
+        self.picture_button.clicked.connect(self._save_picture)
+        choices.device_changed.connect(self._start_again)
+        choices.profile_changed.connect(self._start_again)
+        choices.words.changed.connect(self._start_again)
+        choices.bundle_changed.connect(self._take_bundle)
+        self._enable(None)
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        for button in (self.start_button, self.pause_button, self.stop_button):
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        for widget in (
+            self.record_button, self.audio_box, self.options_button, self.picture_button,
+        ):  # fmt: skip
+            buttons.addWidget(widget)
+        now = QGridLayout()
+        now.addWidget(self.headline, 0, 0)
+        now.addWidget(self.bars, 1, 0)
+        now.addWidget(self.level, 2, 0)
+        now.addWidget(self.plane, 0, 1, 3, 1)
+        now.setRowStretch(0, 4)
+        now.setRowStretch(1, 5)
+        now.setColumnStretch(0, 5)
+        now.setColumnStretch(1, 2)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(9, 6, 9, 4)
+        whole.addLayout(buttons)
+        whole.addLayout(now, 3)
+        whole.addWidget(self.timeline, 4)
+        whole.addWidget(self.note)
+        whole.addWidget(self.figures)
+
+    def _make_options(self) -> QMenu:
+        menu = QMenu(self)
+        group = QActionGroup(menu)
+        self.format_actions: dict[str, QAction] = {}
+        for suffix, text in (("csv", "&CSV"), ("jsonl", "&JSON lines")):
+            action = menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(self._settings.text("rows", "csv") == suffix)
+            action.triggered.connect(lambda _=False, s=suffix: self._settings.keep("rows", s))
+            group.addAction(action)
+            self.format_actions[suffix] = action
+        menu.addSeparator()
+        self.folder_action = menu.addAction("&Folder...")
+        self.folder_action.triggered.connect(self._choose_folder)
+        return menu
+
+    # The stream
+
+    @property
+    def stream(self) -> LiveStream | None:
+        """The stream that runs, or ran last."""
+        return self._stream
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether a source is open or about to be."""
+        return self._stream is not None and self._stream.status.running
+
+    def start(self) -> None:
+        """Listen, as soon as the model is read and an earlier stream has ended."""
+        self._wanted = True
+        self.tick()
+
+    def stop(self) -> None:
+        """Stop listening; the next start begins a new history."""
+        self._wanted = self._goes_on = False
+        if self._stream is not None:
+            self._stream.ask_to_stop()
+
+    def shut_down(self) -> None:
+        """Stop and wait for the end."""
+        self.stop()
+        if self._stream is not None:
+            self._stream.stop()
+
+    def _start_again(self) -> None:
+        """Listen to what is chosen now, in the same history."""
+        if self.is_listening:
+            self._wanted = self._goes_on = True
+            if self._stream is not None:
+                self._stream.ask_to_stop()
+
+    def _take_bundle(self) -> None:
+        bundle = self._choices.bundle
+        if bundle is None:
+            return
+        labels = bundle.meta.labels
+        self.bars.set_labels(labels)
+        self.timeline.set_labels(labels)
+        self._start_again()
+        # Another model's classes do not go on in the same curves.
+        self._goes_on = False
+
+    def _begin(self) -> None:
+        bundle, old = self._choices.bundle, self._stream
+        if bundle is None or self.is_listening or self._choices.waits:
+            return
+        if old is not None:
+            self._tell_errors(old, old.status)
+        origin_s = 0.0
+        if self._goes_on and old is not None and self._history is not None:
+            origin_s = math.ceil(old.now_s / COLUMN_S) * COLUMN_S
+            # Its words stay, also those that came while another page was seen.
+            self._show_words(old, old.status)
+        else:
+            self.timeline.words.clear()
+            self._history = History(bundle.meta.labels, bundle.meta.sample_rate_hz)
+            self._spectrogram = Spectrogram(bundle.meta.sample_rate_hz, EMPTY_S)
+        self._wanted = self._goes_on = False
+        self._stream = LiveStream(
+            self._choices.open_source(),
+            bundle,
+            self._choices.profile,
+            self._history,
+            self._spectrogram,
+            origin_s,
+            open_words=self._choices.open_words(),
+            reader=self._choices.words.reader,
+        )
+        self.pause_button.setChecked(False)
+        self._stream.start()
+
+    def _pause(self, paused: bool) -> None:
+        self.pause_button.setText("&Go on" if paused else "&Pause")
+        if self._stream is not None:
+            if paused:
+                self._stream.pause()
+            else:
+                self._stream.resume()
+
+    # Recording
+
+    @property
+    def folder(self) -> Path:
+        """Where recordings go."""
+        kept = self._settings.text("folder")
+        if kept:
+            return Path(kept)
+        place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+        return Path(place or Path.home()) / "ser-stream"
+
+    def _record(self, on: bool) -> None:
+        stream = self._stream
+        if stream is None or not on:
+            if stream is not None:
+                stream.recorder.end()
+            return
+        name = datetime.now().strftime("%Y-%m-%d %H.%M.%S")
+        sound = self.folder / f"{name}.wav" if self.audio_box.isChecked() else None
+        rows = self.folder / f"{name}.{self._settings.text('rows', 'csv')}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stream.record(Recording(rows, sound))
+        except (SerStreamError, OSError) as error:
+            self.record_button.setChecked(False)
+            self._report(error)
+
+    def _choose_folder(self) -> None:
+        folder = self.ask_for_folder(self.folder)
+        if folder is not None:
+            self._settings.keep("folder", str(folder))
+
+    def _ask_for_folder(self, now: Path) -> Path | None:
+        name = QFileDialog.getExistingDirectory(self, "Where recordings go", str(now))
+        return Path(name) if name else None
+
+    def _save_picture(self) -> None:
+        name = datetime.now().strftime("%Y-%m-%d %H.%M.%S.png")
+        path = self.ask_for_picture(self.folder / name)
+        if path is not None:
+            try:
+                save_picture(self.timeline, path)
+            except OSError as error:
+                self._report(error)
+
+    def _ask_for_picture(self, proposal: Path) -> Path | None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save the timeline", str(proposal), "Pictures (*.png *.svg)"
+        )
+        return Path(name) if name else None
+
+    # Drawing
+
+    def set_theme(self, theme: Theme) -> None:
+        """Draw in the colours of ``theme`` from now on."""
+        for view in (self.headline, self.bars, self.level, self.plane, self.timeline):
+            view.set_theme(theme)
+        self._shown = None
+
+    def tick(self) -> None:
+        """Draw what is new."""
+        if self._wanted and not self.is_listening:
+            self._begin()
+        stream = self._stream
+        if stream is None:
+            self._enable(None)
+            waits = self._choices.bundle is None
+            text = "reading the model" if waits else START_HINT
+            self.headline.show_label("starting" if waits else "stopped", text, None)
+            return
+        status = stream.status
+        self._tell_errors(stream, status)
+        if not self.isVisible():
+            # What goes wrong is told on every page; the rest waits until it is seen.
+            return
+        self._enable(status)
+        labels = stream.bundle.meta.labels
+        text, detail, label = describe(
+            status, labels, stream.source_name or self._choices.source_name
+        )
+        colour = None if label is None else class_colours(labels)[labels.index(label)]
+        self.headline.show_label(text, detail, colour)
+        snapshot = status.snapshot
+        listening = status.state is StreamState.LISTENING
+        self.level.show_level(snapshot.level_dbfs if listening else -120.0, snapshot.position_s)
+        prediction = snapshot.prediction
+        # By identity: predictions hold arrays, which do not compare to one truth.
+        shown = self._shown
+        if shown is None or shown[0] is not prediction or shown[1] is not status.state:
+            self._shown = (prediction, status.state)
+            self.bars.show_belief(
+                None if prediction is None or not listening else prediction.smoothed
+            )
+            now_s = stream.now_s
+            stretch = stream.history.since(now_s - self.timeline.seconds)
+            trail = stretch.end_s > now_s - TRAIL_S
+            valence, arousal = stretch.valence[trail], stretch.arousal[trail]
+            self.plane.show_trail(valence[-TRAIL_POINTS:], arousal[-TRAIL_POINTS:])
+            columns = stream.spectrogram.since(now_s - self.timeline.seconds)
+            self.timeline.show_stretch(stretch, columns, now_s)
+            self._drawn_s = now_s
+        self._show_words(stream, status)
+        self._show_figures(status)
+
+    def _show_words(self, stream: LiveStream, status: Status) -> None:
+        snapshot, listens = status.snapshot, stream.listens_for_words
+        self.timeline.words.setVisible(listens)
+        # They move with the timeline, and come when they come.
+        self.timeline.words.show_words(snapshot.words, stream.origin_s, self._drawn_s)
+        reads = stream.bundle.meta.words is not None
+        note = words_note(snapshot, listens, reads, stream.reader) if status.running else ""
+        if note != self.note.text():
+            self.note.setText(note)
+            self.note.setVisible(bool(note))
+
+    def _enable(self, status: Status | None) -> None:
+        running = status is not None and status.running
+        heard = running and status is not None and status.state is not StreamState.STARTING
+        self.start_button.setEnabled(not running and not self._wanted)
+        self.pause_button.setEnabled(heard)
+        self.stop_button.setEnabled(running)
+        self.record_button.setEnabled(heard)
+        recording = self._stream is not None and self._stream.recorder.recording is not None
+        self.audio_box.setEnabled(not recording)
+        if self.record_button.isChecked() and not recording:
+            self.record_button.setChecked(False)
+
+    def _show_figures(self, status: Status) -> None:
+        now = time.monotonic()
+        if now - self._figures_s < FIGURES_EVERY_S:
+            return
+        self._figures_s = now
+        stream = self._stream
+        if stream is None:
+            return
+        health = status.snapshot.health
+        (since, used), cpu = self._cpu, time.process_time()
+        self._cpu = (now, cpu)
+        load = (cpu - used) / (now - since) if now > since else 0.0
+        recent = len(stream.history.since(stream.now_s - 5.0))
+        latency = "--" if health.latency_s is None else f"{1000 * health.latency_s:.0f} ms"
+        parts = [
+            f"latency {latency}",
+            f"{recent / min(5.0, max(stream.now_s, 0.1)):.0f} updates a second",
+            f"{health.lost_samples} samples lost",
+            f"processor {100 * load:.0f} % of a core",
+        ]
+        if stream.profile is not None:
+            parts.append(f"profile {stream.profile.name}")
+        recording = stream.recorder.recording
+        if recording is not None:
+            sound = " and sound" if recording.audio is not None else ""
+            note = f" ({stream.recorder.note})" if stream.recorder.note else ""
+            parts.append(f"recording{sound} to {recording.rows}{note}")
+        self.figures.setText(" · ".join(parts))
+
+    def _tell_errors(self, stream: LiveStream, status: Status) -> None:
+        error = stream.recorder.take_error()
+        if error is not None:
+            self._report(error)
+        if status.error is not None and status.error is not self._told:
+            self._told = status.error
+            self._report(status.error)
+
+
+def save_picture(view: QWidget, path: Path) -> None:
+    """Draw ``view`` into a .png, or into a .svg that stays sharp at any size.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path.suffix.lower() == ".svg":
+        file = QFile(str(path))
+        if not file.open(QIODevice.OpenModeFlag.WriteOnly):
+            raise OSError(f"{path}: {file.errorString()}")
+        generator = QSvgGenerator()
+        generator.setOutputDevice(file)
+        generator.setSize(view.size())
+        generator.setViewBox(QRectF(0, 0, view.width(), view.height()))
+        painter = QPainter(generator)
+        view.render(painter, QPoint(0, 0))
+        painter.end()
+        file.close()
+    elif not view.grab().save(str(path)):
+        raise OSError(f"{path}: cannot write; name a .png or a .svg file")
+
+
+def _button(text: str, tip: str, shortcut: str = "") -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setAccessibleDescription(tip)
+    if shortcut:
+        button.setShortcut(shortcut)
+    button.setMinimumWidth(60)
+    button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+    return button

@@ -1,0 +1,1 @@
+"""Small views and controls that several pages use."""

@@ -1,0 +1,1 @@
+"""The page of recordings: analysis, playing, correcting, tables."""

@@ -1,0 +1,1 @@
+"""Report cards: what a model file is worth, measured through the runtime."""

@@ -1,0 +1,179 @@
+"""A report card: what a shipped file is worth, measured through the runtime that users run.
+
+Nothing here looks at PyTorch. A model is heard as live use and ``ser-stream score`` run it, with
+speech gate and smoothing, by speakers that it was not trained on and on corpora that it never saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_stream.features.normalizer import NormalizerState
+from ser_stream.files import sha256
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.network import models_folder
+from ser_stream.stream.detector import SileroDetector
+from ser_stream.stream.smoothing import Smoother
+from training.card.channels import channels
+from training.card.no_speech import _recordings, called_an_emotion, no_speech_sounds
+from training.card.response import live_hop_s, respond, stretches
+from training.data.corpora import CORPORA, Utterance
+from training.errors import TrainingError
+from training.evaluate import Heard, Hearing, as_trained, figures, hear
+
+# Of what is measured; a card of another one is made anew.
+VERSION = 2
+
+
+EVIDENCE_S = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
+
+
+RELIABILITY_BINS = 10
+
+
+def hearings(bundle: ModelBundle) -> tuple[Hearing, ...]:
+    """States that a model can be heard in: only what adapts can know a speaker."""
+    if bundle.meta.normalizer_state in (NormalizerState.NONE, NormalizerState.COLD):
+        return (Hearing.COLD,)
+    adapting = (Hearing.ALONE, Hearing.RUNNING)
+    return (*adapting, Hearing.CALIBRATED) if bundle.meta.profiles else adapting
+
+
+def unseen(bundle: ModelBundle, corpus: str, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Utterances of the model's classes by speakers that it was not trained on.
+
+    Raises:
+        TrainingError: it was trained on the corpus and does not tell whom it left out.
+    """
+    known = as_trained(utterances, bundle)
+    trained = {d.corpus for d in bundle.meta.training_data}
+    left_out = {s for m in bundle.meta.metrics.values() for s in m.get("speakers", ())}
+    kept = [u for u in known if u.speaker in left_out]
+    if kept:
+        return kept
+    if any(corpus.replace("-", "") in name.replace("-", "").lower() for name in trained):
+        raise TrainingError(
+            f"{bundle.meta.name} was trained on {corpus} and does not tell which speakers it left "
+            "out; train and export it again"
+        )
+    return known
+
+
+def measured(bundle: ModelBundle) -> dict[str, Any]:
+    """What a card's figures are of, as plain values for JSON.
+
+    `VERSION`, SHA-256 of the model and of the speech detector, and the gate.
+    """
+    return {
+        "version": VERSION,
+        "model": sha256(bundle.path),
+        "detector": sha256(models_folder() / SileroDetector.FILE),
+        "gate": asdict(bundle.meta.gate),
+    }
+
+
+def reliability(heard: Heard) -> list[dict[str, float]]:
+    """Clips, mean confidence and accuracy per bin of confidence."""
+    confidence = heard.posterior.max(axis=1)
+    right = heard.predicted == heard.truth
+    which = np.minimum((confidence * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    return [
+        {
+            "clips": int((which == b).sum()),
+            "confidence": float(confidence[which == b].mean()),
+            "accuracy": float(right[which == b].mean()),
+        }
+        for b in range(RELIABILITY_BINS)
+        if (which == b).any()
+    ]
+
+
+def make_card(
+    bundle: ModelBundle,
+    data: Path,
+    on_step: Callable[[str], None] = lambda step: None,
+    robustness: bool = True,
+) -> dict[str, Any]:
+    """Measure ``bundle`` on the corpora that lie in ``data``, each in a folder of its name.
+
+    Args:
+        bundle: the model.
+        data: folder with crema-d, emodb, ravdess and esc10; what is absent is left out.
+        on_step: told what is being measured.
+        robustness: measure what happens on bad channels too, which takes longest.
+
+    Returns:
+        Plain values for JSON: ``corpora``, ``robustness``, ``no_speech``, ``response``, and what
+        was `measured`.
+
+    Raises:
+        TrainingError: no corpus is there.
+    """
+    corpora: dict[str, list[Utterance]] = {}
+    for name in ("crema-d", "emodb", "ravdess"):
+        if (data / name).is_dir():
+            corpora[name] = unseen(bundle, name, CORPORA[name](data / name))
+    if not corpora:
+        raise TrainingError(f"{data}: no folder crema-d, emodb or ravdess there")
+    noise = data / "esc10" if (data / "esc10").is_dir() else None
+    usual = hearings(bundle)
+    live = Hearing.RUNNING if Hearing.RUNNING in usual else usual[0]
+    labels = bundle.meta.labels
+    card: dict[str, Any] = {
+        "model": bundle.meta.name,
+        "measured": measured(bundle),
+        "labels": list(labels),
+        "corpora": {},
+        "robustness": {},
+        "no_speech": {},
+        "response": {},
+    }
+    clean: dict[str, float] = {}
+    for name, utterances in corpora.items():
+        told: dict[str, Any] = {"speakers": len({u.speaker for u in utterances})}
+        card["corpora"][name] = told
+        for hearing in usual:
+            on_step(f"{name}, {hearing}")
+            heard = hear(bundle, utterances, hearing, gate=True)
+            told[str(hearing)] = {
+                **figures(heard, labels),
+                "unanswered": int((~heard.answered).sum()),
+                "reliability": reliability(heard),
+            }
+            if hearing is live:
+                clean[name] = told[str(hearing)]["uar"]
+    rate = bundle.meta.sample_rate_hz
+    if robustness:
+        noises = _recordings(noise, rate) if noise is not None else []
+        for channel, change in channels(noises).items():
+            row = {}
+            for name, utterances in corpora.items():
+                on_step(f"{name}, {channel}")
+                heard = hear(bundle, utterances, live, change, gate=True)
+                uar = figures(heard, labels)["uar"]
+                row[name] = {"uar": uar, "loss": round(clean[name] - uar, 4)}
+            card["robustness"][channel] = row
+    for kind, sounds in no_speech_sounds(rate, noise).items():
+        on_step(f"no speech: {kind}")
+        called, total = called_an_emotion(bundle, sounds)
+        card["no_speech"][kind] = {"windows": total, "called_an_emotion": called}
+    for name, utterances in corpora.items():
+        on_step(f"{name}, responsiveness")
+        found = stretches(bundle, utterances)
+        hop_s = live_hop_s(bundle)
+        usual_smoothing = bundle.meta.smoothing
+        card["response"][name] = {
+            "default": respond(found, Smoother(usual_smoothing), hop_s).as_dict(),
+            "curve": {
+                str(seconds): respond(
+                    found, Smoother(usual_smoothing.with_evidence(seconds)), hop_s
+                ).as_dict()
+                for seconds in EVIDENCE_S
+            },
+        }
+    return card

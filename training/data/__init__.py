@@ -1,0 +1,1 @@
+"""Corpora, recording conditions, features, folds and windows: what a network learns from."""

@@ -1,0 +1,1 @@
+"""Every number that a training run depends on."""

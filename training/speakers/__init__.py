@@ -1,0 +1,1 @@
+"""Speaker embedders: trained on who speaks, and measured on speakers never heard."""
