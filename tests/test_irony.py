@@ -209,7 +209,7 @@ def test_the_program_writes_its_table(tmp_path):
 
 
 def test_counts_of_labels_become_counts_of_tones():
-    program = module("benchmarks/irony.py")
+    program = module("benchmarks/bench_irony.py")
     counts = np.arange(16).reshape(4, 4)
     expected = np.zeros((2, 2), dtype=int)
     for i in range(4):

@@ -1,7 +1,7 @@
 """Check the network with words on a corpus that needs voice and words, and write docs/irony.md.
 
     python scripts/make_irony.py CREMA-D-FOLDER -o irony
-    python benchmarks/irony.py irony -o runs/irony
+    python benchmarks/bench_irony.py irony -o runs/irony
 
 The command can be killed and given again: finished folds are kept, an interrupted one goes on after
 its last epoch.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,9 +19,6 @@ from typing import Any
 
 # One thread per process: folds are trained side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# This folder holds a training.py, which is not the package.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 import numpy as np
 import torch
@@ -91,7 +87,7 @@ ROWS = (
 TEXT = """\
 # Voice against words: a test of the architecture
 
-Made by `python benchmarks/irony.py`. It asks whether the networks of `mscnn_spu` that are given
+Made by `python benchmarks/bench_irony.py`. It asks whether the networks of `mscnn_spu` that are given
 sound and words use both. It is no result about emotion or irony in speech: the sentences are made
 up.
 

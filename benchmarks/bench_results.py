@@ -1,6 +1,6 @@
 """Train every row of a plan, measure what it costs, and write docs/results.md.
 
-    python benchmarks/results.py --corpus crema-d=DIR -o runs/results --jobs 2
+    python benchmarks/bench_results.py --corpus crema-d=DIR -o runs/results --jobs 2
 
 The command can be killed and given again: finished folds are kept, an interrupted one goes on after
 its last epoch. ``--table-only`` trains nothing and writes the table of what is finished.
@@ -18,9 +18,7 @@ from pathlib import Path
 
 # One thread per process: folds are trained side by side, and costs are quoted for one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# This folder holds a training.py, which is not the package.
 HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 import numpy as np
 import torch
@@ -61,7 +59,7 @@ own protocol: random splits, which share speakers, and the epoch chosen on the t
 Every figure is the mean over folds (seeds averaged) and half its 95 % interval (Student). Folds
 share training data, which makes such intervals a little too narrow.
 
-Made by `python benchmarks/results.py --corpus crema-d=DIR` from `benchmarks/results.toml`;
+Made by `python benchmarks/bench_results.py --corpus crema-d=DIR` from `benchmarks/bench_results.toml`;
 {finished} of {planned} folds are finished. Networks were trained in {precision} (forward passes)
 and tested in full precision. Times are medians for one window: ONNX Runtime as the engine runs it,
 and PyTorch eager, the network as trained; {machine}, one thread, all rows in one run."""
@@ -119,7 +117,7 @@ def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description="Train every row of a plan, and write the table.")
     parser.add_argument("--corpus", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--plan", type=Path, default=HERE / "results.toml")
+    parser.add_argument("--plan", type=Path, default=HERE / "bench_results.toml")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/results"))
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--jobs", type=int, default=2)

@@ -2,7 +2,7 @@
 
     ser-train run default --corpus crema-d=DIR --corpus emodb=DIR --noise DIR --fold 0 -o runs/a
     ser-export runs/a -o fold0.onnx
-    python benchmarks/smoothing.py fold0.onnx --corpus crema-d=DIR --corpus emodb=DIR
+    python benchmarks/bench_smoothing.py fold0.onnx --corpus crema-d=DIR --corpus emodb=DIR
 
 The network must not have learnt from those speakers (no --refit). Their clips are joined and heard
 once by the real engine, with the speech gate, every 0.1 s: each emotion alone, and after each other
@@ -18,14 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-# Files beside this one would hide the packages that it needs.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the live meter costs, beside the naive way, in one run.
 
-    python benchmarks/live.py [--seconds 60] [--device pulse]
+    python benchmarks/bench_live.py [--seconds 60] [--device pulse]
 
 Prints, for updates every 0.096 s:
 
@@ -30,10 +30,6 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
-
-# This folder holds a training.py, which is not the package.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 import numpy as np
 import soundfile

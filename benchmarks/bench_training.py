@@ -1,6 +1,6 @@
 """Print how fast networks train and features are computed on this machine.
 
-    python benchmarks/training.py
+    python benchmarks/bench_training.py
 
 Windows a second of a training step (forward, backward, optimiser) for each model on the CPU, one
 thread, and on a GPU where there is one; and the speed of each front end as a multiple of real time
@@ -11,16 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 
-# This file would hide the package that it measures.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 

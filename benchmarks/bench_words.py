@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What words cost and bring: recognised in batch and live through the virtual microphone.
 
-    python benchmarks/words.py RECORDING_OR_FOLDER... [--asr pocketsphinx] [--transcripts CSV]
+    python benchmarks/bench_words.py RECORDING_OR_FOLDER... [--asr pocketsphinx] [--transcripts CSV]
         [--model FILE --vectors FILE] [--seconds 120]
 
 Prints:
@@ -19,15 +19,10 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-# This folder holds a training.py, which is not the package.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 import numpy as np
 import soundfile

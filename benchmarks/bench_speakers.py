@@ -1,6 +1,6 @@
 """Print how well an embedder tells speakers apart that it never heard, and what it costs.
 
-    python benchmarks/speakers.py xvector.onnx --corpus crema-d=DIR --unseen ravdess=DIR
+    python benchmarks/bench_speakers.py xvector.onnx --corpus crema-d=DIR --unseen ravdess=DIR
 
 Trials are all pairs of recordings, scored by the cosine of their embeddings: one speaker, or two?
 A recording is one clip, or four of a speaker's joined. Of ``--corpus`` the test speakers are heard
@@ -15,14 +15,10 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# This file would hide the package that it measures.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 

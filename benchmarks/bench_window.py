@@ -1,7 +1,7 @@
 """What the window costs: how fast it opens, frame times, processor, memory, references.
 
-    python benchmarks/gui.py                               # the demo clip, over and over
-    python benchmarks/gui.py --device pulse --seconds 600  # a microphone, ten minutes
+    python benchmarks/bench_window.py                               # the demo clip, over and over
+    python benchmarks/bench_window.py --device pulse --seconds 600  # a microphone, ten minutes
 
 Needs a display; without hardware: ``Xvfb :97 -screen 0 1600x1200x24 &`` and ``DISPLAY=:97``. Each
 part runs in a process of its own.
@@ -31,10 +31,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
-
-# This file is called as the package is.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
