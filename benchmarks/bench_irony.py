@@ -87,9 +87,9 @@ ROWS = (
 TEXT = """\
 # Voice against words: a test of the architecture
 
-Made by `python benchmarks/bench_irony.py`. It asks whether the networks of `mscnn_spu` that are given
-sound and words use both. It is no result about emotion or irony in speech: the sentences are made
-up.
+Made by `python benchmarks/bench_irony.py`. It asks whether the networks of `mscnn_spu` that are
+given sound and words use both. It is no result about emotion or irony in speech: the sentences are
+made up.
 
 `scripts/make_irony.py` pairs {clips} happy and sad clips of {actors} actors of CREMA-D with
 sentences that the actors do not say, of positive or negative words. The label has both polarities:
@@ -208,7 +208,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--filters", type=int, default=32)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--document", type=Path, default=HERE.parent / "docs" / "irony.md")
+    parser.add_argument(
+        "--document", type=Path, default=Path(__file__).parents[1] / "docs" / "irony.md"
+    )
     args = parser.parse_args()
     args.cache = args.cache or args.output / "cache"
     torch.set_num_threads(1)

@@ -59,10 +59,11 @@ own protocol: random splits, which share speakers, and the epoch chosen on the t
 Every figure is the mean over folds (seeds averaged) and half its 95 % interval (Student). Folds
 share training data, which makes such intervals a little too narrow.
 
-Made by `python benchmarks/bench_results.py --corpus crema-d=DIR` from `benchmarks/bench_results.toml`;
-{finished} of {planned} folds are finished. Networks were trained in {precision} (forward passes)
-and tested in full precision. Times are medians for one window: ONNX Runtime as the engine runs it,
-and PyTorch eager, the network as trained; {machine}, one thread, all rows in one run."""
+Made by `python benchmarks/bench_results.py --corpus crema-d=DIR` from
+`benchmarks/bench_results.toml`; {finished} of {planned} folds are finished. Networks were trained
+in {precision} (forward passes) and tested in full precision. Times are medians for one window:
+ONNX Runtime as the engine runs it, and PyTorch eager, the network as trained; {machine}, one
+thread, all rows in one run."""
 
 READING = """\
 UAR of one row minus the other's, fold by fold (the same speakers; where a row is marked `paper`,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gui.recordings.player import Callback
+from gui.recordings.output import Callback
 from ser_stream.errors import DeviceError
 
 

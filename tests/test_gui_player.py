@@ -12,8 +12,8 @@ from fake_output import FakeOutput
 
 from gui.recordings import player as player_module
 from gui.recordings.output import PortAudioOutput
-from gui.recordings.player import BLOCK_S, Playback, Player
-from gui.recordings.sound import ArraySound, FileSound
+from gui.recordings.player import Playback, Player
+from gui.recordings.sound import BLOCK_S, ArraySound, FileSound
 from ser_stream.errors import AudioError, DeviceError
 
 RATE_HZ = 16000

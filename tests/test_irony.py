@@ -182,7 +182,7 @@ def test_the_program_writes_its_table(tmp_path):
     (tmp_path / "irony.md").write_text("# Old\n\n## What these figures say\n\nMuch.\n")
     done = subprocess.run(
         [
-            sys.executable, str(ROOT / "benchmarks" / "irony.py"), str(tmp_path / "made"),
+            sys.executable, str(ROOT / "benchmarks" / "bench_irony.py"), str(tmp_path / "made"),
             "-o", str(tmp_path / "runs"), "--folds", "2", "--epochs", "1", "--filters", "2",
             "--document", str(tmp_path / "irony.md"),
         ],

@@ -42,7 +42,7 @@ worse = "mscnn_spu/embedding"
 
 
 def test_the_plan_has_every_model_and_variant():
-    plan = load_plan(ROOT / "benchmarks" / "results.toml")
+    plan = load_plan(ROOT / "benchmarks" / "bench_results.toml")
     planned = {row.recipe for row in plan.rows if row.protocol == "strict"}
     for name in shipped_recipes():
         book = load_book(name)
@@ -131,7 +131,7 @@ def test_the_program_writes_the_table_and_goes_on(tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(PLAN.format(epochs=1))
     command = [
-        sys.executable, str(ROOT / "benchmarks" / "results.py"), "--corpus", f"crema-d={toy}",
+        sys.executable, str(ROOT / "benchmarks" / "bench_results.py"), "--corpus", f"crema-d={toy}",
         "--plan", str(plan), "-o", str(tmp_path / "runs"), "--jobs", "1",
         "--document", str(tmp_path / "results.md"),
     ]  # fmt: skip

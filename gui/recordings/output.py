@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from gui.recordings.player import Callback
 from ser_stream.audio.devices import portaudio
 from ser_stream.errors import DeviceError
+from ser_stream.types import Float32
+
+# What PortAudio calls: output (frames, 1), frames, times, status.
+Callback = Callable[[Float32, int, Any, Any], None]
 
 
 class OutputStream(Protocol):

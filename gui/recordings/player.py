@@ -10,23 +10,14 @@ from typing import Any
 
 from gui.jobs import Job, JobControl
 from gui.recordings.output import Output, OutputStream, PortAudioOutput
-from gui.recordings.sound import Sound, _at_rate, _block, _pieces
+from gui.recordings.sound import Sound, at_rate, block_length, pieces
 from ser_stream.errors import DeviceError
 from ser_stream.types import Float32
 
-BLOCK_S = 0.02
-
-
 # Blocks that wait for the device: half a second, more than a busy machine keeps a thread waiting.
 AHEAD = 25
-
-
 # An output that takes nothing for this long is gone.
 STILL_S = 3.0
-
-
-# What PortAudio calls: output (frames, 1), frames, times, status.
-Callback = Callable[[Float32, int, Any, Any], None]
 
 
 class Playback:
@@ -65,8 +56,8 @@ class Playback:
         stream, rate = self._open(sound.sample_rate_hz)
         try:
             self._latency_s, self._rate_hz = float(stream.latency), rate
-            blocks = _at_rate(sound.blocks(self._start_s, end_s), sound.sample_rate_hz, rate)
-            for piece in _pieces(blocks, _block(rate)):
+            blocks = at_rate(sound.blocks(self._start_s, end_s), sound.sample_rate_hz, rate)
+            for piece in pieces(blocks, block_length(rate)):
                 if not self._wait(lambda p=piece: self._put(p), cancelled):
                     break
             self._fed = True
@@ -79,13 +70,13 @@ class Playback:
 
     def _open(self, rate: int) -> tuple[OutputStream, int]:
         try:
-            return self._output.open(rate, _block(rate), self._callback), rate
+            return self._output.open(rate, block_length(rate), self._callback), rate
         except DeviceError:
             # Some drivers take the hardware's own rate alone.
             other = self._output.default_rate_hz
             if other == rate:
                 raise
-            return self._output.open(other, _block(other), self._callback), other
+            return self._output.open(other, block_length(other), self._callback), other
 
     def _put(self, piece: Float32) -> bool:
         try:

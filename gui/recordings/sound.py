@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from gui.recordings.player import BLOCK_S
 from ser_stream.audio.resample import StreamingResampler
 from ser_stream.audio.sound_file import for_libsndfile
 from ser_stream.errors import AudioError, ConfigError, DeviceError
 from ser_stream.types import AudioBlock, Float32
 
+BLOCK_S = 0.02
 READ_S = 0.5
 
 
@@ -76,11 +76,17 @@ class FileSound:
             raise AudioError(f"{self._path}: cannot be read ({error})") from error
 
 
-def _block(rate_hz: int) -> int:
+def block_length(rate_hz: int) -> int:
+    """Samples of a block at ``rate_hz``."""
     return max(1, round(BLOCK_S * rate_hz))
 
 
-def _at_rate(blocks: Iterator[Float32], rate_in_hz: int, rate_out_hz: int) -> Iterator[Float32]:
+def at_rate(blocks: Iterator[Float32], rate_in_hz: int, rate_out_hz: int) -> Iterator[Float32]:
+    """Bring ``blocks`` to another rate.
+
+    Raises:
+        DeviceError: of a rate that cannot be resampled.
+    """
     try:
         resampler = StreamingResampler(rate_in_hz, rate_out_hz)
     except ConfigError as error:
@@ -93,7 +99,7 @@ def _at_rate(blocks: Iterator[Float32], rate_in_hz: int, rate_out_hz: int) -> It
     yield resampler.flush().samples
 
 
-def _pieces(blocks: Iterator[Float32], length: int) -> Iterator[Float32]:
+def pieces(blocks: Iterator[Float32], length: int) -> Iterator[Float32]:
     """Cut ``blocks`` anew, every piece ``length`` long, the last one filled with silence."""
     rest = np.zeros(0, dtype=np.float32)
     for block in blocks:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.stream.engine import Engine, EngineConfig
-from ser_stream.types import AudioBlock, Float32, Prediction, State
-from training.card.response import LIVE_HOP_S
+from ser_stream.types import Float32, State
+from training.card.live import LIVE_HOP_S, predictions_of
 from training.data.audio import load_audio
 from training.data.noises import split_noises
 
@@ -63,11 +63,7 @@ def called_an_emotion(bundle: ModelBundle, sounds: Sequence[Float32]) -> tuple[i
     called = total = 0
     for sound in sounds:
         engine.reset()
-        predictions = _all(engine, sound)
+        predictions = predictions_of(engine, sound)
         called += sum(p.state is State.EMOTION for p in predictions)
         total += len(predictions)
     return called, total
-
-
-def _all(engine: Engine, samples: Float32) -> list[Prediction]:
-    return engine.feed(AudioBlock(samples, 0, True, None)) + engine.flush()

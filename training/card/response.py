@@ -12,15 +12,11 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.stream.smoothing import Smoother
 from ser_stream.types import Float32
-from training.card.no_speech import _all
+from training.card.live import LIVE_HOP_S, predictions_of
 from training.data.audio import load_audio
 from training.data.corpora import Utterance
 from training.data.windows import by_speaker
 from training.errors import TrainingError
-
-# As often as the meter is updated.
-LIVE_HOP_S = 0.1
-
 
 STEADY_AFTER_S = 3.0
 
@@ -67,7 +63,7 @@ def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stre
 
 def _stretch(bundle: ModelBundle, samples: Float32, change_s: float | None, target: int) -> Stretch:
     engine = Engine(bundle, EngineConfig(hop_s=LIVE_HOP_S))
-    predictions = _all(engine, samples)
+    predictions = predictions_of(engine, samples)
     ends = [p.end / bundle.meta.sample_rate_hz for p in predictions]
     return Stretch(ends, [p.posterior for p in predictions], change_s, target)
 
