@@ -120,6 +120,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What nohup, or a shell without job control, lets this process ignore would be ignored by the
+    # commands under test too; a handler is not passed on to them.
+    for number in END_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
     # The processes report to one that runs no test: it alone can tell.
     if config.getoption("--no-skipped-group") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkippedGroups(), "skipped-groups")
