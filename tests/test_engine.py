@@ -342,13 +342,13 @@ def test_the_largest_samples_that_are_taken_overflow_nothing(bundle, speech, fro
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_model_that_gives_no_numbers_is_an_error_and_never_a_prediction(bundle, speech, bad):
-    class Broken(ModelBundle):
+    class Broken(Spy):
         def __call__(self, *inputs: object) -> np.ndarray:
             logits = super().__call__(*inputs)  # pyright: ignore[reportArgumentType]
             logits[:, 1] = bad
             return logits
 
-    engine = Engine(Broken.load(bundle.path), OPEN)
+    engine = Engine(Broken(bundle), OPEN)  # pyright: ignore[reportArgumentType]
     with pytest.raises(BundleError, match=r"gives NaN or infinity for the sound at 1\.00 s"):
         engine.feed(AudioBlock(speech[: 3 * RATE_HZ], RATE_HZ))
 
