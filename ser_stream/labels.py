@@ -57,7 +57,7 @@ _VOCABULARY = (
     ),
     Emotion(
         "happy", "H", _ORANGE, "dash", "yellow", (0.81, 0.51),
-        ("happiness", "hap", "joy", "joyful"),
+        ("happiness", "hap"),
     ),
     Emotion("neutral", "N", _GREEN, "dot", "cyan", (0.0, 0.0), ("neutrality", "neu")),
     Emotion("sad", "S", _SKY, "dash-dot", "blue", (-0.63, -0.27), ("sadness",)),

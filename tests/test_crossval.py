@@ -429,7 +429,7 @@ def three_rows(monkeypatch) -> None:
     small = {"window_frames": 200, "model_params": {"n_filters": 8, "n_hidden": 16}}
     rows = tuple(book.rows[i] for i in (0, 2, 5))
     few = type(book)(merged_table(book.table, small), book.variants, book.protocols, rows)
-    monkeypatch.setattr("training.cli.load_book", lambda name: few)
+    monkeypatch.setattr("training.recipe.book.load_book", lambda name: few)
 
 
 def test_rows_that_need_an_option_are_named_and_run_once_it_is_there(

@@ -317,8 +317,8 @@ def test_a_file_that_exists_is_numbered_and_that_is_said(tmp_path):
 def test_a_wav_that_becomes_rf64_is_told(tmp_path):
     # Four gigabytes are half a second here.
     small = (
-        "from ser_stream import sound_file; from ser_stream.cli import main; "
-        "sound_file.MOST_RIFF_BYTES = 16000; main()"
+        "from ser_stream.audio import sound_writer; from ser_stream.cli import main; "
+        "sound_writer.MOST_RIFF_BYTES = 16000; main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", small, "demo", "--duration", "2", "--record-audio",
