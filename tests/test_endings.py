@@ -458,10 +458,11 @@ def test_in_the_json_view_keys_are_not_taken():
 WINDOW = """
 import sys
 from pathlib import Path
-from gui import app, live, window
+from gui import app, window
+from gui.live.page import LivePage
 
 folder = Path(sys.argv[1])
-live.LivePage.folder = folder
+LivePage.folder = folder
 tick = window.MainWindow.tick
 
 def recording(self):
