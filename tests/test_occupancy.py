@@ -139,7 +139,7 @@ from ser_stream.words.vectors import WordVectors
 from training.checkpoint import read_table, write_table
 from training.data.corpora import read_corpus
 from training.data.features import build_features
-from training.recipe import load_recipe
+from training.recipe.book import load_recipe
 folder, toy, own = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 recipe = load_recipe("default")
 recipe = replace(recipe, augment=replace(recipe.augment, variants=0))
@@ -186,7 +186,7 @@ from ser_stream.words.vectors import WordVectors
 from training.checkpoint import write_table
 from training.data.corpora import read_corpus
 from training.data.features import build_features
-from training.recipe import load_recipe
+from training.recipe.book import load_recipe
 from training.report import new_figure, save_figure, write_json
 def export(path):
     with published(path) as part:
