@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ser_stream.entry import run_command, version_of
+from ser_stream.entry import run_command, version_option
 from ser_stream.errors import ConfigError, SerStreamError
 from ser_stream.printable import echo
 
@@ -49,12 +49,7 @@ def run(
             help="Give a model file the smoothing, gate and `sure` of a recipe; its weights stay.",
         ),
     ] = None,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=version_of("ser-export"), is_eager=True, help="Show it and exit."
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("ser-export")] = False,
 ) -> None:
     """Write .onnx files, if PyTorch and ONNX Runtime agree on real audio.
 

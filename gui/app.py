@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from ser_stream.entry import end_by_signals, on_end_signals, run_command, version_of
+from ser_stream.entry import end_by_signals, on_end_signals, run_command, version_option
 from ser_stream.errors import SerStreamError
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -35,12 +35,7 @@ def gui(
     demo: Annotated[
         bool, typer.Option("--demo", help="Listen at once to a clip that ships with the package.")
     ] = False,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=version_of("ser-gui"), is_eager=True, help="Show it and exit."
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("ser-gui")] = False,
 ) -> None:
     """What a voice sounds like while it speaks, in a window."""
     try:

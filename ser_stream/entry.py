@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
@@ -48,15 +49,15 @@ def run_command(app: Callable[[], object]) -> None:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def version_of(command: str) -> Callable[[bool], None]:
-    """Act on ``--version``: print the command's version and leave it."""
+def version_option(command: str) -> Any:
+    """The option ``--version`` of ``command``: it prints the version and leaves."""
 
     def show(wanted: bool) -> None:
         if wanted:
             typer.echo(f"{command} {__version__}")
             raise typer.Exit
 
-    return show
+    return typer.Option("--version", callback=show, is_eager=True, help="Show it and exit.")
 
 
 def drop_output() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ser_stream.entry import EXIT_ERROR, run_command, version_of
+from ser_stream.entry import EXIT_ERROR, run_command, version_option
 from ser_stream.errors import ConfigError
 from ser_stream.files import cache_folder, write_text
 from ser_stream.printable import echo
@@ -75,12 +75,7 @@ FoldOption = Annotated[
 
 @app.callback()
 def _top(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=version_of("ser-train"), is_eager=True, help="Show it and exit."
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("ser-train")] = False,
 ) -> None:
     """Train models on open corpora and measure them."""
 

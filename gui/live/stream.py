@@ -17,6 +17,7 @@ from gui.live.spectrogram import Spectrogram
 from ser_stream.errors import DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import Profile
+from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.scoring.recorder import Recorder, Recording
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.stream.session import Session
@@ -24,7 +25,6 @@ from ser_stream.types import AudioBlock, AudioSource, Snapshot
 from ser_stream.words.live import WordTap
 from ser_stream.words.reader import WordReader
 
-LIVE_HOP_S = 0.1
 # Audio comes every 32 ms; a device that gives none for this long has a problem.
 STILL_S = 1.5
 

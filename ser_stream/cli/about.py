@@ -14,8 +14,8 @@ import typer
 
 from ser_stream import __version__
 from ser_stream.cli.assembly import make_engine, open_bundle
-from ser_stream.cli.options import LIVE_HOP_S
 from ser_stream.errors import ConfigError, DeviceError
+from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.printable import echo
 
 

@@ -22,7 +22,6 @@ from ser_stream.cli.assembly import (
     open_profile,
 )
 from ser_stream.cli.options import (
-    LIVE_HOP_S,
     AsrOption,
     DeviceOption,
     DurationOption,
@@ -39,8 +38,9 @@ from ser_stream.cli.options import (
     SmoothingOption,
     VectorsOption,
 )
-from ser_stream.entry import EXIT_ERROR, drop_output, end_by_signals, on_end_signals, version_of
+from ser_stream.entry import EXIT_ERROR, drop_output, end_by_signals, on_end_signals, version_option
 from ser_stream.errors import CommandLineError, ConfigError
+from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.printable import echo, printable
 
 if TYPE_CHECKING:
@@ -113,12 +113,7 @@ def live(
     asr: AsrOption = None,
     vectors: VectorsOption = None,
     embedder: EmbedderOption = None,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=version_of("ser-stream"), is_eager=True, help="Show it and exit."
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("ser-stream")] = False,
 ) -> None:
     """Listen to a microphone and show what the voice sounds like; q or Ctrl-C ends it."""
     if context.invoked_subcommand is not None:

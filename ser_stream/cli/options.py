@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-LIVE_HOP_S = 0.1
-
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Model file; the shipped one without.")
 ]

@@ -8,6 +8,8 @@ from typing import Self
 
 from ser_stream.errors import ConfigError
 
+# Seconds between updates, wherever a stream is listened to live.
+LIVE_HOP_S = 0.1
 # 0 turns the filter off; a smaller positive value than this would overflow the exponent.
 LEAST_EVIDENCE_S = 1e-3
 

@@ -27,11 +27,10 @@ from ser_stream.audio.sound_writer import (
 )
 from ser_stream.errors import SerStreamError
 from ser_stream.files import create_together, discard, os_reason
-from ser_stream.scoring.formats import RowWriter
+from ser_stream.scoring.formats import RowWriter, is_jsonl
 from ser_stream.scoring.rows import live_row
 from ser_stream.types import AudioBlock, Float32, Prediction, Snapshot
 
-ROW_SUFFIXES = (".jsonl", ".csv")
 # Every so often the disk is made to have what was recorded. With FLAC's frame, half a second at
 # 8 kHz, and the time that the disk takes, less than a second is missing after a power failure.
 SYNC_S = 0.4
@@ -52,8 +51,8 @@ class Recording:
     audio: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.rows is not None and self.rows.suffix.lower() not in ROW_SUFFIXES:
-            raise SerStreamError(f"{self.rows}: name a .jsonl or a .csv file")
+        if self.rows is not None:
+            is_jsonl(self.rows)  # refuses other names
         if self.audio is not None and self.audio.suffix.lower() not in SUFFIXES:
             raise SerStreamError(f"{self.audio}: name a .wav or a .flac file")
 
@@ -315,7 +314,7 @@ def _create(
             files |= zip(group, create_together(group, overwrite=overwrite), strict=True)
         rows = sound = None
         if (path := wanted.rows) is not None:
-            rows = _RowFile(files[path], path.suffix.lower() == ".jsonl")
+            rows = _RowFile(files[path], is_jsonl(path))
         if (path := wanted.audio) is not None:
             kind = FlacWriter if path.suffix.lower() == ".flac" else WavWriter
             sound = kind(files[path], sample_rate_hz)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ser_stream.scoring.formats import RowWriter
 from ser_stream.scoring.rows import live_row
+from ser_stream.scoring.wording import said
 from ser_stream.types import Prediction, Snapshot
 
 
@@ -40,15 +41,15 @@ class Timeline:
         self._last_end: int | None = None
 
     def write(self, prediction: Prediction, snapshot: Snapshot) -> None:
-        said = prediction.label or str(prediction.state)
+        what = said(prediction)
         with self._lock:
             length = prediction.end - prediction.start
             since = length if self._last_end is None else prediction.end - self._last_end
             seconds = min(since, length) / self._rate_hz
             self._last_end = prediction.end
-            self._totals[said] = self._totals.get(said, 0.0) + seconds
+            self._totals[what] = self._totals.get(what, 0.0) + seconds
             second = int(prediction.end / self._rate_hz)
-            self._seconds.setdefault(second, Counter())[said] += 1
+            self._seconds.setdefault(second, Counter())[what] += 1
             for old in [s for s in self._seconds if s < second - 600]:
                 del self._seconds[old]
 

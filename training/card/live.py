@@ -5,9 +5,6 @@ from __future__ import annotations
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock, Float32, Prediction
 
-# As often as the meter is updated.
-LIVE_HOP_S = 0.1
-
 
 def predictions_of(engine: Engine, samples: Float32) -> list[Prediction]:
     """All predictions of a stream that begins and ends with ``samples`` (n,)."""

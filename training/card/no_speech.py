@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import Float32, State
-from training.card.live import LIVE_HOP_S, predictions_of
+from training.card.live import predictions_of
 from training.data.audio import load_audio
 from training.data.noises import split_noises
 

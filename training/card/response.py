@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.stream.smoothing import Smoother
 from ser_stream.types import Float32
-from training.card.live import LIVE_HOP_S, predictions_of
+from training.card.live import predictions_of
 from training.data.audio import load_audio
 from training.data.corpora import Utterance
 from training.data.windows import by_speaker
