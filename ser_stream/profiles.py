@@ -18,21 +18,11 @@ from ser_stream.types import AudioBlock, Float32
 
 # Speech that a profile needs; a guided reading asks for more.
 MIN_SPEECH_S = 5.0
-
-
 WANTED_S = 15.0
-
-
 # Softer than this the noise of many microphones is as loud; louder than this they clip.
 QUIET_DBFS = -50.0
-
-
 CLIPPED_SHARE = 1e-3
-
-
 PIECE = 8192
-
-
 # To read aloud: everyday words in an even mood, with most sounds of English.
 PASSAGE = (
     "The path begins behind the old station and follows the river for a while. It passes a row of "

@@ -20,10 +20,7 @@ from export.parity import ParityError, check_parity
 from export.settings import weights_digest
 from export.to_onnx import ExportError, example_inputs, export
 from ser_stream.models.bundle import ModelBundle
-from ser_stream.models.settings import (
-    GateConfig,
-    SmoothingConfig,
-)
+from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from training.checkpoint import Checkpoint, CheckpointError

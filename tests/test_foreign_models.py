@@ -11,12 +11,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from fuzz.models import (
-    foreign_models,
-    shipped_with,
-    slow_model,
-    small_model,
-)
+from fuzz.models import foreign_models, shipped_with, slow_model, small_model
 
 from ser_stream.errors import BundleError
 from ser_stream.models import network as onnx_session

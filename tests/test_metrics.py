@@ -8,12 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.calibration import fit_calibration, mean_posterior
-from training.metrics import (
-    expected_calibration_error,
-    score,
-    summarize,
-    t_interval,
-)
+from training.metrics import expected_calibration_error, score, summarize, t_interval
 
 
 def test_scores_by_hand():

@@ -18,12 +18,7 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional as F
 
 from training.models.cost import count_parameters, multiply_adds
-from training.models.mscnn_spu import (
-    MscnnSpu,
-    MscnnSpuConfig,
-    attend,
-    attention_weights,
-)
+from training.models.mscnn_spu import MscnnSpu, MscnnSpuConfig, attend, attention_weights
 
 FRAMES, WORDS = 12, 7
 N_FEATURES, N_TEXT, N_EMBEDDING = 6, 8, 5

@@ -33,12 +33,7 @@ from training.cli import app as train_app
 from training.data.corpora import Utterance
 from training.data.features import FeatureStore
 from training.errors import TrainingError
-from training.models.xvector import (
-    RECEPTIVE_FIELD,
-    XVector,
-    XVectorConfig,
-    statistics_pooling,
-)
+from training.models.xvector import RECEPTIVE_FIELD, XVector, XVectorConfig, statistics_pooling
 from training.speakers.checkpoint import SpeakerCheckpoint, parity_examples
 from training.speakers.fit import train_speakers
 from training.speakers.recipe import (

@@ -25,11 +25,7 @@ from training.recipe.config import Recipe, parse_recipe
 from training.report import read_json, write_json
 
 RESULT = "result.json"
-
-
 LAST = "last.pt"
-
-
 RUN = "run.json"
 
 

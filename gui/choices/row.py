@@ -29,20 +29,10 @@ from ser_stream.types import AudioSource
 from ser_stream.words.live import WordTap
 
 DEFAULT_INPUT = "Default microphone"
-
-
 DEMO = "Demo clip (no microphone)"
-
-
 NO_PROFILE = "No profile"
-
-
 SHIPPED = "Shipped model"
-
-
 OPEN_MODEL = "Open a model..."
-
-
 # Looking for devices from another process takes a second at most, unless something is broken.
 LISTING_TIMEOUT_S = 20.0
 

@@ -39,18 +39,10 @@ from ser_stream.types import Prediction, Snapshot, State
 from ser_stream.words.reader import WordReader
 
 TRAIL_S = 4.0
-
-
 # The trail is drawn from this many points at most.
 TRAIL_POINTS = 40
-
-
 FIGURES_EVERY_S = 0.5
-
-
 EMPTY_S = 60.0
-
-
 START_HINT = "Start listens (Ctrl+Space)"
 
 

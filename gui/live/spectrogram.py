@@ -14,8 +14,6 @@ from ser_stream.types import AudioBlock, Float32
 
 # Twenty columns a second are more than a screen can show of a minute.
 COLUMN_S = 0.05
-
-
 SPECTROGRAM = LogMelConfig(n_fft=1024, hop_length=800, n_mels=64, f_min_hz=50.0)
 
 

@@ -29,8 +29,6 @@ from ser_stream.words.recognizers import make_asr
 
 # Shorter pauses are no pauses: people breathe and hold plosives.
 PAUSE_S = 0.3
-
-
 # Reading the file is this share of the work; the rest is scoring.
 READING = 0.1
 

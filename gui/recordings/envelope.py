@@ -13,8 +13,6 @@ from ser_stream.types import Float32, Float64
 
 # Finer than a screen shows of the least stretch that a view zooms to.
 BIN_S = 0.002
-
-
 LEVEL_STEP = 4
 
 

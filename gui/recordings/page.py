@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import (
-    QColor,
-    QDragEnterEvent,
-    QDropEvent,
-    QKeyEvent,
-    QPalette,
-    QResizeEvent,
-)
+from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -43,16 +36,10 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import Profile
 
 HINT = "Open a recording, or drop files or folders here"
-
-
 # From this width on the table is beside the recording, below it under.
 WIDE = 1000
-
-
 # Closer to an end than this, playing starts over.
 AT_END_S = 0.05
-
-
 # What is being written when the window closes is written first.
 FINISH_S = 10.0
 

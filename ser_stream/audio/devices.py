@@ -48,8 +48,6 @@ class Device:
 
 # PortAudio's list of devices is frozen when it starts; starting it again ends its streams.
 _open_streams: set[int] = set()
-
-
 _starting = threading.Lock()
 
 

@@ -19,15 +19,9 @@ from ser_stream.types import AudioBlock, Float32
 
 # A block of audio; short enough for a meter at 10 updates a second, long enough to be cheap.
 BLOCK_S = 0.032
-
-
 # A sound server that sleeps takes up to two seconds until its first block.
 FIRST_BLOCK_TIMEOUT_S = 6.0
-
-
 BLOCK_TIMEOUT_S = 4.0
-
-
 REOPEN_EVERY_S = 1.0
 
 

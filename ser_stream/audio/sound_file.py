@@ -25,19 +25,11 @@ from ser_stream.files import os_reason
 from ser_stream.types import AudioBlock
 
 STANDARD_INPUT = Path("-")
-
-
 # libsndfile's name for headerless data; nothing in such a file tells its rate.
 HEADERLESS = {"RAW"}
-
-
 NO_AUDIO = "not audio that libsndfile reads"
-
-
 # Formats that do not know their length report a huge one; they are read to their end.
 UNKNOWN_FRAMES = 2**62
-
-
 # Of all channels in a block, so that memory does not grow with rate and channels.
 MOST_VALUES = 1 << 22
 

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ser_stream.cli.assembly import (
-    SOUND_ALONE,
-    make_engine,
-    make_reader,
-    open_bundle,
-    open_profile,
-)
+from ser_stream.cli.assembly import SOUND_ALONE, make_engine, make_reader, open_bundle, open_profile
 from ser_stream.cli.options import (
     AsrOption,
     DeviceOption,

@@ -21,23 +21,11 @@ from ser_stream.scoring.wording import confidence, said, verdict, word_trouble
 from ser_stream.types import Snapshot, State
 
 MIN_WIDTH, MAX_WIDTH = 40, 200
-
-
 STRIP_S = 60
-
-
 LEVEL_RANGE_DB = 60.0
-
-
 PLAIN_WORDS = 40
-
-
 DIM = Style(dim=True)
-
-
 BOLD = Style(bold=True)
-
-
 REVERSE = Style(reverse=True)
 
 

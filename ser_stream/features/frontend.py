@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from ser_stream.features.extractor import Extractor, Frames
 from ser_stream.features.framing import FrameStream, repeat_to
-from ser_stream.features.normalizer import (
-    Moments,
-    Normalizer,
-)
+from ser_stream.features.normalizer import Moments, Normalizer
 from ser_stream.features.ring import RingBuffer
 from ser_stream.types import Float32
 

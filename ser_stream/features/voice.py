@@ -9,15 +9,9 @@ from ser_stream.types import Float32
 
 # Periodicity looks at lags of one period of a voice between these two pitches.
 PITCH_MIN_HZ = 60.0
-
-
 PITCH_MAX_HZ = 400.0
-
-
 # The pitch feature counts octaves from here.
 PITCH_REFERENCE_HZ = 100.0
-
-
 OCTAVE_COST = np.float32(0.02)
 
 

@@ -12,21 +12,10 @@ from numpy.typing import ArrayLike
 
 from ser_stream.errors import BundleError
 from ser_stream.features.extractor import Extractor
-from ser_stream.features.normalizer import (
-    FeatureStatistics,
-    Moments,
-    Normalizer,
-    NormalizerState,
-)
+from ser_stream.features.normalizer import FeatureStatistics, Moments, Normalizer, NormalizerState
 from ser_stream.features.registry import make_extractor, make_normalizer
 from ser_stream.models.metadata import METADATA_KEY, MOST_WINDOW_S, MOST_WINDOW_VALUES, ModelMeta
-from ser_stream.models.network import (
-    ModelFile,
-    Network,
-    check_output,
-    models_folder,
-    named,
-)
+from ser_stream.models.network import ModelFile, Network, check_output, models_folder, named
 from ser_stream.models.padding import pad
 from ser_stream.types import Float32
 

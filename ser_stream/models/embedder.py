@@ -33,14 +33,8 @@ from ser_stream.typed import sized, typed, within
 from ser_stream.types import Float32
 
 METADATA_KEY = "ser_stream_speaker"
-
-
 SCHEMA = 1
-
-
 CENTRINGS = ("none", "level", "mean")
-
-
 # Recordings longer than this are embedded in parts, in constant memory.
 PART_S = 10.0
 

@@ -7,29 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Self
 
 from ser_stream.errors import BundleError, ConfigError
-from ser_stream.features.normalizer import (
-    EMBEDDINGS,
-    NormalizerConfig,
-    NormalizerState,
-)
-from ser_stream.models.network import (
-    versioned_table,
-)
+from ser_stream.features.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
+from ser_stream.models.network import versioned_table
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.printable import UNPRINTABLE
 from ser_stream.typed import sized, typed, within
 from ser_stream.types import State
 
 METADATA_KEY = "ser_stream"
-
-
 SCHEMA = 1
-
-
 # A window's frames see this much sound at most, and have this many values.
 MOST_WINDOW_S = 60.0
-
-
 MOST_WINDOW_VALUES = 2**23
 
 

@@ -25,8 +25,6 @@ from ser_stream.typed import Limits, parse_json, sized, typed, within
 
 SCHEMA = 1
 NAME = re.compile(r"[\w][\w .-]{0,63}")
-
-
 # A profile holds two numbers for each feature, and little else.
 LIMITS = Limits(text=1_000_000, depth=3, values=40_000)
 

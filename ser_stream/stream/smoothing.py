@@ -11,8 +11,6 @@ from ser_stream.types import Float32
 
 # No window rules a class out for good.
 LEAST_POSTERIOR = 1e-3
-
-
 LEAST_BELIEF = 1e-30
 
 

@@ -16,8 +16,6 @@ from ser_stream.types import Float32
 
 # Frames that a tracker computes at a time, and most samples.
 PIECE_FRAMES = 8
-
-
 PIECE_SAMPLES = 8192
 
 

@@ -17,26 +17,14 @@ _MARKER = re.compile(
     r"|(?<=\w)\(\d+\)",  # Sphinx's second pronunciation, a(2)
     re.IGNORECASE,
 )
-
-
 _NOT_UNDERSTOOD = {"<unk>", "[unk]"}
-
-
 # Marks that stand for a spoken word; so do currency signs.
 _SPOKEN = "%&@"
-
-
 # Marks that belong to a token in some places: don't, u.s., 10:30, 1,000.
 _INNER = "'.,:"
-
-
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´", "'"))
-
-
 # After `_plain` anything else is part of a word; `\w` would leave out vowel signs of many scripts.
 _W = r"[^\s'.,:<>]"
-
-
 _TOKEN = re.compile(
     rf"{UNKNOWN}"
     r"|\d+(?:[.,:]\d+)+"
@@ -45,11 +33,7 @@ _TOKEN = re.compile(
     rf"|{_W}+(?:'{_W}+)*"
     rf"|'(?:s|m|re|ve|ll|d|t|tis|twas|em|cause|til)(?!'|{_W})"
 )
-
-
 _ENDINGS = ("n't", "'s", "'m", "'re", "'ve", "'ll", "'d")
-
-
 # GloVe's corpora were tokenised as the Penn Treebank is, which takes these apart.
 _TAKEN_APART = {
     "cannot": ["can", "not"],
@@ -61,11 +45,7 @@ _TAKEN_APART = {
     "'tis": ["'t", "is"],
     "'twas": ["'t", "was"],
 }
-
-
 _LONGEST_TAKEN_APART = max(map(len, _TAKEN_APART))
-
-
 # No script puts more marks onto a letter. Unicode's normalisation sorts the marks of a letter, in
 # quadratic time.
 _MOST_MARKS = 30

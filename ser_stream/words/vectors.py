@@ -33,36 +33,16 @@ from ser_stream.printable import excerpt
 from ser_stream.types import Float32
 
 UNKNOWN = "<unk>"
-
-
 _MAGIC = b"SERWORD1"
-
-
 _HEAD = struct.Struct("<8sII")  # magic, length and CRC-32 of the JSON behind it
-
-
 _HEAD_BYTES = 4096
-
-
 _SAMPLE_BYTES = 1 << 16
-
-
 _LINES_TO_COUNT = 100
-
-
 _PROGRESS_LINES = 10000
-
-
 # A vector has some thousand values at most; a file without line ends is not read whole.
 _LONGEST_LINE = 1 << 20
-
-
 _HEADER = re.compile(rb"(\d{1,18})\s+(\d{1,18})\s*")
-
-
 _NOT_UTF8 = "not UTF-8; save it as UTF-8"
-
-
 _COMPRESSED = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 

@@ -28,11 +28,7 @@ from training.evaluate import Heard, Hearing, as_trained, figures, hear
 
 # Of what is measured; a card of another one is made anew.
 VERSION = 2
-
-
 EVIDENCE_S = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
-
-
 RELIABILITY_BINS = 10
 
 

@@ -13,8 +13,6 @@ from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.typed import Limits
 
 T = TypeVar("T")
-
-
 # A recipe has some hundred values, the longest of them a citation.
 LIMITS = Limits(text=200_000, values=10_000, string=300)
 

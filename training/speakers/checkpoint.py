@@ -21,11 +21,7 @@ from training.speakers.recipe import LEAST_FRAMES, SpeakerRecipe, parse_speaker_
 from training.speakers.voices import Voices
 
 CHECKPOINT = "speakers.pt"
-
-
 SCHEMA = 1
-
-
 # Recordings of real audio that a checkpoint carries for the parity gate.
 N_EXAMPLES = 8
 

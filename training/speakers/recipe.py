@@ -19,8 +19,6 @@ from training.models.xvector import RECEPTIVE_FIELD, XVectorConfig
 from training.recipe.config import AugmentConfig
 
 T = TypeVar("T")
-
-
 # Fewest frames of a recording; a shorter one is repeated, in training and in trials.
 LEAST_FRAMES = RECEPTIVE_FIELD + 5
 
