@@ -33,9 +33,10 @@ with occupied(Path(sys.argv[1])):
     print("there", flush=True)
     sys.stdin.read()
 """
-# A process that the holder forks, as a pool of workers does, inherits its open files.
-HOLD_AND_FORK = HOLD.replace("    print", "    import os, time\n    if not os.fork():\n"
-    "        time.sleep(600)\n    print")  # fmt: skip
+# A process that the holder forks, as a pool of workers does, inherits its open files. It tells that
+# it is there, so that it is past the fork when the holder is killed.
+HOLD_AND_FORK = HOLD.replace("    print", "    import os, time\n    if os.fork():\n"
+    "        time.sleep(600)\n    print").replace("sys.stdin.read()", "time.sleep(600)")  # fmt: skip
 
 
 @contextmanager
