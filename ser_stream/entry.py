@@ -13,6 +13,7 @@ import typer
 
 from ser_stream import __version__
 from ser_stream.errors import CommandLineError, SerStreamError
+from ser_stream.files import os_reason
 from ser_stream.printable import echo
 
 EXIT_ERROR = 1
@@ -43,7 +44,7 @@ def run_command(app: Callable[[], object]) -> None:
         sys.exit(EXIT_ERROR)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        echo(f"error: {where}{error.strerror or error}", err=True)
+        echo(f"error: {where}{os_reason(error)}", err=True)
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -23,3 +23,9 @@ class DeviceError(SerStreamError):
 
 class BundleError(SerStreamError):
     """A model file that is not a usable ser-stream bundle."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type's name if it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

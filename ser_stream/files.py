@@ -15,8 +15,6 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import platformdirs
-
 from ser_stream.errors import ConfigError
 
 APP = "ser-stream"
@@ -194,12 +192,16 @@ def os_reason(error: OSError) -> str:
 
 def cache_folder(name: str) -> Path:
     """Folder of the caches called ``name``: below $SER_STREAM_CACHE, or the user's caches."""
-    return _user_folder(CACHE, platformdirs.user_cache_path) / name
+    from platformdirs import user_cache_path
+
+    return _user_folder(CACHE, user_cache_path) / name
 
 
 def config_folder() -> Path:
     """Folder of profiles and settings: $SER_STREAM_CONFIG, or where the system keeps settings."""
-    return _user_folder(CONFIG, functools.partial(platformdirs.user_config_path, roaming=True))
+    from platformdirs import user_config_path
+
+    return _user_folder(CONFIG, functools.partial(user_config_path, roaming=True))
 
 
 def _user_folder(variable: str, usual: Callable[..., Path]) -> Path:

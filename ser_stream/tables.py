@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ser_stream.errors import SerStreamError
+from ser_stream.files import os_reason
 from ser_stream.printable import excerpt
 
 # What a spreadsheet takes for a formula, or for the beginning of one, by a cell's first character.
@@ -35,7 +36,7 @@ def utf8_text(path: Path, error: type[SerStreamError]) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as reason:
-        raise error(f"{path}: cannot read ({reason.strerror})") from reason
+        raise error(f"{path}: cannot read ({os_reason(reason)})") from reason
     except UnicodeDecodeError as reason:
         raise error(f"{path}: not UTF-8 (byte {reason.start}); save it as UTF-8") from reason
     # UTF-16 without a byte order mark is valid UTF-8, full of these.

@@ -152,7 +152,7 @@ def test_user_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_no_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SER_STREAM_CONFIG", raising=False)
-    monkeypatch.setattr(files.platformdirs, "user_config_path", lambda *a, **k: Path("~/.config/x"))
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *a, **k: Path("~/.config/x"))
     with pytest.raises(ConfigError, match="set HOME or SER_STREAM_CONFIG"):
         config_folder()
 

@@ -35,8 +35,15 @@ with occupied(Path(sys.argv[1])):
 """
 # A process that the holder forks, as a pool of workers does, inherits its open files. It tells that
 # it is there, so that it is past the fork when the holder is killed.
-HOLD_AND_FORK = HOLD.replace("    print", "    import os, time\n    if os.fork():\n"
-    "        time.sleep(600)\n    print").replace("sys.stdin.read()", "time.sleep(600)")  # fmt: skip
+HOLD_AND_FORK = """
+import os, sys, time
+from pathlib import Path
+from training.occupancy import occupied
+with occupied(Path(sys.argv[1])):
+    if not os.fork():
+        print("there", flush=True)
+    time.sleep(600)
+"""
 
 
 @contextmanager

@@ -84,7 +84,8 @@ class Watch:
             VARIABLE: "0",
             **variables,
         }
-        if shutil.which("pactl") and not environment.keys() & {"PULSE_SERVER", "PULSE_RUNTIME_PATH"}:
+        named = environment.keys() & {"PULSE_SERVER", "PULSE_RUNTIME_PATH"}
+        if not named and shutil.which("pactl"):
             # Clients find the sound server by a link in the home, which is a fresh one here.
             told = subprocess.run(["pactl", "info"], capture_output=True, text=True, check=False)
             if server := re.search(r"^Server String: (.+)$", told.stdout, re.MULTILINE):

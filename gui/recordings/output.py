@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ser_stream.audio.devices import portaudio
-from ser_stream.errors import DeviceError
+from ser_stream.errors import DeviceError, first_line
 from ser_stream.types import Float32
 
 # What PortAudio calls: output (frames, 1), frames, times, status.
@@ -62,7 +62,7 @@ class PortAudioOutput:
         try:
             return round(sd.query_devices(kind="output")["default_samplerate"])
         except (sd.PortAudioError, ValueError) as error:
-            raise DeviceError(f"cannot play: no output device ({_reason(error)})") from error
+            raise DeviceError(f"cannot play: no output device ({first_line(error)})") from error
 
     def open(self, sample_rate_hz: int, block: int, callback: Callback) -> OutputStream:
         sd = _portaudio()
@@ -79,7 +79,7 @@ class PortAudioOutput:
         except (sd.PortAudioError, ValueError) as error:
             if stream is not None:
                 stream.close(ignore_errors=True)
-            raise DeviceError(f"cannot play at {sample_rate_hz} Hz: {_reason(error)}") from error
+            raise DeviceError(f"cannot play at {sample_rate_hz} Hz: {first_line(error)}") from error
         return stream
 
 
@@ -91,8 +91,3 @@ def _portaudio() -> Any:
             "PortAudio is missing, so nothing can be played; on Debian and Ubuntu: "
             "apt install libportaudio2"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from ser_stream.audio.devices import Device, _open_streams, _starting, find_device, portaudio
-from ser_stream.errors import DeviceError
+from ser_stream.errors import DeviceError, first_line
 from ser_stream.types import AudioBlock, Float32
 
 # A block of audio; short enough for a meter at 10 updates a second, long enough to be cheap.
@@ -132,7 +132,7 @@ class Microphone:
         except (sd.PortAudioError, ValueError) as error:
             self._close()
             raise DeviceError(
-                f"cannot open {self.device.name!r} at {rate} Hz: {_reason(error)}"
+                f"cannot open {self.device.name!r} at {rate} Hz: {first_line(error)}"
             ) from error
 
     def _close(self) -> None:
@@ -178,8 +178,3 @@ class Microphone:
                         f"{self.device.name!r} stopped delivering audio and did not come back"
                     ) from error
                 self._left.wait(REOPEN_EVERY_S)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

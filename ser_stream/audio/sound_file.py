@@ -20,7 +20,7 @@ import soundfile
 
 from ser_stream.audio.sound_length import copy_with_length, cut_short, samples_of, unstated_mp3
 from ser_stream.audio.sources import _Context
-from ser_stream.errors import AudioError
+from ser_stream.errors import AudioError, first_line
 from ser_stream.files import os_reason
 from ser_stream.types import AudioBlock
 
@@ -222,6 +222,5 @@ def _standard_input() -> BinaryIO:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
     # soundfile's messages begin with "Error opening <path>: "; the path is told already.
-    return text[0].rpartition(": ")[2].rstrip(".") if text else type(error).__name__
+    return first_line(error).rpartition(": ")[2].rstrip(".")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_stream.errors import BundleError, ConfigError, SerStreamError
+from ser_stream.errors import BundleError, ConfigError, SerStreamError, first_line
 from ser_stream.files import os_reason
 from ser_stream.models.onnx_file import MOST_BYTES, read_metadata
 from ser_stream.printable import one_line
@@ -257,8 +257,7 @@ def _reason(error: BaseException) -> str:
     """The first line of what an exception says."""
     if isinstance(error, MemoryError):
         return f"it needs more than {TRIAL_BYTES / 2**30:g} GB of memory"
-    lines = str(error).splitlines()
-    return lines[0] if lines and lines[0] else type(error).__name__
+    return first_line(error)
 
 
 def _within_limits(work: Callable[[], T], stop: Callable[[], None]) -> T:

@@ -14,6 +14,7 @@ import numpy as np
 from ser_stream.audio.level import level_dbfs
 from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import SerStreamError
+from ser_stream.files import os_reason
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock, AudioSource, Health, Prediction, Snapshot, Word
 from ser_stream.words.live import WordTap
@@ -141,7 +142,7 @@ class Session:
     def _fail(self, error: Exception) -> None:
         self._device = str(error)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            reason = SerStreamError(f"cannot write: {error.strerror or error}")
+            reason = SerStreamError(f"cannot write: {os_reason(error)}")
             reason.__cause__ = error
             error = reason
         self.error = self.error or error

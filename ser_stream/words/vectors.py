@@ -222,7 +222,7 @@ def _fingerprint(path: Path) -> str:
             file.seek(max(0, told.st_size - _SAMPLE_BYTES))
             ends += file.read(_SAMPLE_BYTES)
     except OSError as error:
-        raise WordVectorsError(f"{path}: cannot read ({error.strerror})") from error
+        raise WordVectorsError(f"{path}: cannot read ({os_reason(error)})") from error
     key = hashlib.sha256(f"{told.st_size} {told.st_mtime_ns} ".encode() + ends)
     return key.hexdigest()[:16]
 
@@ -335,7 +335,7 @@ class _TextFile:
         try:
             file = self._path.open("rb")
         except OSError as error:
-            raise WordVectorsError(f"{self._path}: cannot read ({error.strerror})") from error
+            raise WordVectorsError(f"{self._path}: cannot read ({os_reason(error)})") from error
         with file:
             yield file
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_stream.files import os_reason
 from ser_stream.printable import excerpt
 from training.data.corpora.base import AUDIO_SUFFIXES, CorpusError, Utterance
 
@@ -214,7 +215,7 @@ def _lines(path: Path) -> list[str]:
         # A stray byte in a transcript is no reason to refuse a corpus.
         return path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     except OSError as error:
-        raise CorpusError(f"{path}: cannot read ({error.strerror})") from error
+        raise CorpusError(f"{path}: cannot read ({os_reason(error)})") from error
 
 
 def _vad(text: str) -> tuple[float, float, float] | None:
