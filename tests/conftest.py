@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from ser_stream.entry import END_SIGNALS
 from ser_stream.models.bundle import ModelBundle
+from tests.helpers.places import SHARED
 
 # Windows of tests need no display; those that do are marked.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -28,7 +29,6 @@ RATE_HZ = 16000
 # Groups of which two tests at a time would disturb each other.
 OUTSIDE = ("microphone", "display")
 GROUPS = ("microphone", "corpus", "display", "strace")
-SHARED = Path(os.environ.get("SER_STREAM_SHARED", Path(__file__).parents[2] / "shared"))
 
 
 @pytest.fixture(scope="session", autouse=True)

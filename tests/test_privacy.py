@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from toy_corpus import make_toy_corpus
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers.places import ROOT
+from tests.helpers.toy_corpus import make_toy_corpus
+
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 # Of the caller's environment nothing else is passed on: telemetry is silent where CI is set, too.
 PASSED_ON = ("PATH", "LANG", "PULSE_RUNTIME_PATH", "PULSE_SERVER", "XDG_RUNTIME_DIR")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 DOCUMENT = TESTS.parent / "docs" / "reliability.md"
-NAME = re.compile(r"((?:fuzz/)?test_\w+\.py)?::(\w+)")
+NAME = re.compile(r"((?:\w+/)*test_\w+\.py)?::(\w+)")
 
 
 def test_every_test_that_a_promise_names_is_there():

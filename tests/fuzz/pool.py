@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-TESTS = Path(__file__).parents[1]
+from tests.helpers.places import ROOT
+
 LIMIT_S = 5.0  # processor time of a case
 # Wall time after which a case that needs no processor time waits for something.
 STUCK_S = 60.0
@@ -97,7 +98,7 @@ class Worker:
         for name in ("home", "tmp", "work", "valid"):
             (self._root / name).mkdir(parents=True)
         own = {"HOME": str(self._root / "home"), "TMPDIR": str(self._root / "tmp")}
-        paths = [str(TESTS), str(TESTS.parent)]
+        paths = [str(ROOT)]
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -106,7 +107,7 @@ class Worker:
         environment = kept | own | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
         with (self._root / "stderr").open("w") as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fuzz.worker", str(self._root), str(self._limit_s)],
+                [sys.executable, "-m", "tests.fuzz.worker", str(self._root), str(self._limit_s)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,

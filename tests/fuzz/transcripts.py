@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 import soundfile
-from reading_bundle import write_reading_bundle, write_vectors
 
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.words import Transcripts
@@ -17,6 +16,7 @@ from ser_stream.stream.engine import Engine
 from ser_stream.words.reader import WordReader
 from ser_stream.words.transcripts import Transcript, read_transcripts_csv
 from ser_stream.words.vectors import WordVectors
+from tests.helpers.reading_bundle import write_reading_bundle, write_vectors
 
 from .audio import scored, speech
 from .kinds import Kind, require, require_finite
