@@ -17,8 +17,9 @@ from ser_stream.entry import EXIT_ERROR, run_command, version_option
 from ser_stream.errors import ConfigError
 from ser_stream.files import cache_folder, write_text
 from ser_stream.printable import echo
-from training.data.corpora import CORPORA
+from training.data.corpora import CORPORA, card_corpora
 from training.data.folds import FOLDS
+from training.data.noises import NOISE_FOLDER
 
 # PyTorch takes seconds to import, so the commands import what needs it.
 if TYPE_CHECKING:
@@ -551,7 +552,10 @@ def evaluate_command(
                 result = evaluate(bundle, chosen, hearing, _teller(bars, task))
             speakers = len({u.speaker for u in chosen})
             results[f"{name} {part} {hearing}"] = result
-            recall = ", ".join(f"{k} {v:.2f}" for k, v in result["recall"].items())
+            # A class of the model that the corpus does not have has no recall.
+            recall = ", ".join(
+                f"{k} -" if v is None else f"{k} {v:.2f}" for k, v in result["recall"].items()
+            )
             echo(
                 f"{name} {part} ({len(chosen)} clips, {speakers} speakers) {hearing}: "
                 f"UAR {result['uar']:.3f}, WA {result['wa']:.3f}, ECE {result['ece']:.3f}; {recall}"
@@ -566,7 +570,8 @@ def card_command(
         list[Path] | None, typer.Argument(help="Bundles; the shipped one without.")
     ] = None,
     data: Annotated[
-        Path, typer.Option("--data", help="Folder with crema-d, emodb, ravdess, esc10.")
+        Path,
+        typer.Option("--data", help=f"Folder with {', '.join((*card_corpora(), NOISE_FOLDER))}."),
     ] = Path("data"),
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder.")] = Path("card"),
     robustness: Annotated[

@@ -22,9 +22,10 @@ from ser_stream.words.vectors import WordVectors
 from training.calibration import Calibration, mean_posterior
 from training.checkpoint import CHECKPOINT, Checkpoint, write_table
 from training.data.audio import load_audio
-from training.data.corpora import CREDITS, Utterance
+from training.data.corpora import Utterance, credits_of
 from training.data.features import FeatureStore, build_features
 from training.data.folds import Split
+from training.data.noises import NOISE_CREDIT
 from training.data.windows import Inputs, Presenter
 from training.fit import Epoch, Trained, fit, predict
 from training.launch import Launch, launch
@@ -170,7 +171,6 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
         calibration = Calibration(earlier.temperature, earlier.logit_bias)
         trained = replace(trained, calibration=calibration)
     result, examples = _test(job, recipe, split, frames_of(split.test), trained, where)
-    used = [*sorted({u.corpus for u in run.utterances}), *(["esc10"] if run.noises else [])]
     Checkpoint(
         recipe,
         trained.net,
@@ -178,7 +178,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
         trained.statistics.std,
         trained.calibration.temperature,
         trained.calibration.bias,
-        tuple(CREDITS[name] for name in used),
+        (*credits_of(u.corpus for u in run.utterances), *([NOISE_CREDIT] if run.noises else [])),
         {f"test {name}": value for name, value in result["test"].items()},
         examples,
         _word_input(run),

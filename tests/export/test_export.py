@@ -26,7 +26,7 @@ from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from training.checkpoint import Checkpoint, CheckpointError
-from training.data.corpora import CREDITS
+from training.data.corpora import credits_of
 from training.data.windows import Inputs
 from training.models import make_model
 from training.recipe.book import load_recipe
@@ -46,7 +46,7 @@ def checkpoint(bundle, speech) -> Checkpoint:
         np.array(meta.std, dtype=np.float32),
         1.25,
         (0.1, -0.2, 0.3, -0.2),
-        (CREDITS["crema-d"],),
+        credits_of(["crema-d"]),
         {"test": {"uar": 0.25, "protocol": "none"}},
         Inputs(np.zeros((0, 1, 1), dtype=np.float32), {}),
     )

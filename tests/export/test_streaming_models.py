@@ -32,7 +32,7 @@ from ser_stream.profiles import ProfileRecorder
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock, Prediction
 from training.checkpoint import Checkpoint, CheckpointError
-from training.data.corpora import CREDITS, Utterance
+from training.data.corpora import Utterance, credits_of
 from training.data.features import FeatureStore
 from training.data.windows import Hearing, Presenter, training_statistics
 from training.evaluate import hear
@@ -138,7 +138,7 @@ def make_checkpoint(name: str, speech: np.ndarray) -> Checkpoint:
         statistics.std,
         spread,
         tuple((-logits.mean(axis=0)).tolist()),
-        (CREDITS["crema-d"],),
+        credits_of(["crema-d"]),
         {"test": {"uar": 0.25, "protocol": "none"}},
         examples,
         WordInput(recipe.text.tokens, recipe.text.width) if words else None,

@@ -13,7 +13,13 @@ from .kinds import Kind, require_finite
 from .mutations import ODD_TEXTS, damaged, encoded, odd_number, odd_words, with_line_ends
 
 DIALOGUE = "Ses01F_impro01"
-NAMES = ("1001_DFA_ANG_XX", "03a01Fa", "03-01-05-01-02-01-01", f"{DIALOGUE}_F000")
+NAMES = (
+    "1001_DFA_ANG_XX",
+    "03a01Fa",
+    "03-01-05-01-02-01-01",
+    "SK0_happiness_15",
+    f"{DIALOGUE}_F000",
+)
 
 
 class Fuzz(Kind):
@@ -48,7 +54,7 @@ class Fuzz(Kind):
                 (wavs / f"{DIALOGUE}_{speaker}{turn:03d}.wav").touch()
         refused = None
         try:
-            for name in sorted(CORPORA.keys() - {"manifest"}):
+            for name in sorted(n for n, corpus in CORPORA.items() if not corpus.takes_file):
                 try:
                     utterances = read_corpus(name, path.parent / "tree")
                 except SerStreamError as error:

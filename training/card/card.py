@@ -22,7 +22,8 @@ from ser_stream.stream.smoothing import Smoother
 from training.card.channels import channels
 from training.card.no_speech import _recordings, called_an_emotion, no_speech_sounds
 from training.card.response import live_hop_s, respond, stretches
-from training.data.corpora import CORPORA, Utterance
+from training.data.corpora import CORPORA, Utterance, card_corpora
+from training.data.noises import NOISE_FOLDER
 from training.errors import TrainingError
 from training.evaluate import Heard, Hearing, as_trained, figures, hear
 
@@ -52,7 +53,7 @@ def unseen(bundle: ModelBundle, corpus: str, utterances: Sequence[Utterance]) ->
     kept = [u for u in known if u.speaker in left_out]
     if kept:
         return kept
-    if any(corpus.replace("-", "") in name.replace("-", "").lower() for name in trained):
+    if CORPORA[corpus].credit.corpus in trained:
         raise TrainingError(
             f"{bundle.meta.name} was trained on {corpus} and does not tell which speakers it left "
             "out; train and export it again"
@@ -99,7 +100,7 @@ def make_card(
 
     Args:
         bundle: the model.
-        data: folder with crema-d, emodb, ravdess and esc10; what is absent is left out.
+        data: folder with the `card_corpora` and `NOISE_FOLDER`; what is absent is left out.
         on_step: told what is being measured.
         robustness: measure what happens on bad channels too, which takes longest.
 
@@ -111,12 +112,12 @@ def make_card(
         TrainingError: no corpus is there.
     """
     corpora: dict[str, list[Utterance]] = {}
-    for name in ("crema-d", "emodb", "ravdess"):
+    for name in card_corpora():
         if (data / name).is_dir():
-            corpora[name] = unseen(bundle, name, CORPORA[name](data / name))
+            corpora[name] = unseen(bundle, name, CORPORA[name].read(data / name))
     if not corpora:
-        raise TrainingError(f"{data}: no folder crema-d, emodb or ravdess there")
-    noise = data / "esc10" if (data / "esc10").is_dir() else None
+        raise TrainingError(f"{data}: no folder {' or '.join(card_corpora())} there")
+    noise = data / NOISE_FOLDER if (data / NOISE_FOLDER).is_dir() else None
     usual = hearings(bundle)
     live = Hearing.RUNNING if Hearing.RUNNING in usual else usual[0]
     labels = bundle.meta.labels

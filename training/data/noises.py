@@ -5,10 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from ser_stream.errors import ConfigError
+from ser_stream.models.metadata import TrainingData
 from training.data.corpora import audio_files
 
 # ESC-10 names its recordings by its own folds; no recipe hears the fifth.
 MEASURED = "5-*"
+# The folder of ESC-10 beside those of the corpora, and what its licence asks to be told.
+NOISE_FOLDER = "esc10"
+NOISE_CREDIT = TrainingData(
+    "ESC-10 (background noise)",
+    "CC BY",
+    "Piczak: ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015",
+)
 
 
 def split_noises(folder: Path) -> tuple[list[Path], list[Path]]:

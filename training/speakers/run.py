@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ser_stream.errors import ConfigError
-from training.data.corpora import CREDITS, Utterance
+from training.data.corpora import Utterance, credits_of
+from training.data.noises import NOISE_CREDIT
 from training.launch import Launch
 from training.occupancy import occupied
 from training.speakers.checkpoint import CHECKPOINT, SpeakerCheckpoint, parity_examples
@@ -104,11 +105,10 @@ def _train_and_save(
                 "protocol": f"{part} speakers, cosine, all pairs of clean recordings",
                 "speakers": sorted(set(names)),
             }
-    corpora = [*sorted({u.corpus for u in train}), *(["esc10"] if run.noises else [])]
     checkpoint = SpeakerCheckpoint(
         recipe,
         trained,
-        tuple(CREDITS[name] for name in corpora),
+        (*credits_of(u.corpus for u in train), *([NOISE_CREDIT] if run.noises else [])),
         metrics,
         parity_examples(trained, recipe, store),
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,12 +22,12 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import TrainingData
 from ser_stream.models.settings import SmoothingConfig
 from ser_stream.stream.smoothing import LabelDecider, Smoother
-from training.card.card import hearings, reliability, unseen
+from training.card.card import hearings, make_card, reliability, unseen
 from training.card.channels import channels
 from training.card.no_speech import called_an_emotion, no_speech_sounds
 from training.card.response import Stretch, respond, stretches
 from training.cli import app
-from training.data.corpora import CORPORA, Utterance
+from training.data.corpora import CORPORA, Corpus, Utterance, audio_files, credits_of
 from training.errors import TrainingError
 from training.evaluate import Heard, Hearing, hear
 
@@ -62,7 +64,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def toy(data) -> list[Utterance]:
-    return CORPORA["crema-d"](data / "crema-d")
+    return CORPORA["crema-d"].read(data / "crema-d")
 
 
 def test_only_speakers_that_were_left_out_are_scored(model, toy):
@@ -266,6 +268,39 @@ def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path)
         assert len(found) == states
         assert all(0.0 <= one["uar"] <= 1.0 for one in found.values())
         assert f"crema-d all {Hearing.CALIBRATED}" not in found or path == model
+
+
+def test_a_corpus_is_a_reader_and_a_row(model, data, tmp_path, monkeypatch):
+    def read(folder: Path) -> list[Utterance]:
+        return [
+            Utterance(path, "toy", f"toy/{path.stem[:4]}", emotion)
+            for path in audio_files(folder)
+            for code, emotion in (("ANG", "angry"), ("NEU", "neutral"))
+            if code in path.stem and path.stem.startswith("1001")
+        ]
+
+    credit = TrainingData("Toys", "CC0 1.0", "")
+    toy = Corpus(read=read, credit=credit, trains_shipped=False, takes_file=False, in_card=True)
+    monkeypatch.setitem(CORPORA, "toy", toy)
+    shutil.copytree(data / "crema-d", tmp_path / "toy")
+    with pytest.raises(TrainingError, match=r"no folder crema-d or .* or toy there"):
+        make_card(ModelBundle.load(model), tmp_path / "none")
+    result = CliRunner().invoke(
+        app,
+        ["evaluate", str(model), "--corpus", f"toy={tmp_path / 'toy'}", "--part", "all", "-o",
+         str(tmp_path / "e.json")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "toy all (6 clips, 1 speakers) running" in result.output
+    assert "sad -" in result.output
+    steps: list[str] = []
+    card = make_card(ModelBundle.load(model), tmp_path, steps.append, robustness=False)
+    assert card["corpora"]["toy"]["running"]["utterances"] == 6
+    assert "toy, responsiveness" in steps
+    trained = edited(tmp_path, metrics={}, training_data=[asdict(credit)])
+    with pytest.raises(TrainingError, match="was trained on toy"):
+        unseen(ModelBundle.load(trained), "toy", read(tmp_path / "toy"))
+    assert credits_of(["toy", "emodb", "toy"]) == (CORPORA["emodb"].credit, credit)
 
 
 def test_models_of_one_name_are_refused(model, data, tmp_path):

@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import SerStreamError
+from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.metadata import TrainingData
 from tests.helpers.iemocap_tree import EMOTION, RATE_HZ, Expected, make_tree
 from training.data.corpora import (
     CORPORA,
-    CREDITS,
+    Corpus,
     CorpusError,
     Utterance,
     audio_files,
@@ -25,6 +28,7 @@ from training.data.corpora import (
     manifest,
     read_corpus,
 )
+from training.data.noises import NOISE_CREDIT
 
 
 def test_official_names_are_read(tmp_path):
@@ -33,14 +37,20 @@ def test_official_names_are_read(tmp_path):
         "AudioWAV/._1001_DFA_ANG_XX.wav",
         "AudioWAV/notes.wav", "wav/03a01Fa.wav", "wav/16b10Lb.flac", "wav/03a01Xa.wav",
         "Actor_01/03-01-05-01-02-01-01.wav", "Actor_24/03-01-02-01-02-01-24.flac",
-        "Actor_01/03-02-05-01-02-01-01.wav",
+        "Actor_01/03-02-05-01-02-01-01.wav", "samples/SM0_happiness_12.wav",
+        "samples/WR0_surprised_64.flac", "samples/WR0_joy_64.wav", "samples/wr0_fear_1.wav",
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    (tmp_path / "data.tsv").write_text(
+        "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage\n"
+        "SM0_happiness_12.wav\thappiness\t„Mój teść”.\tmój teść\t        SM0\tmale\t24\n",
+        encoding="utf-8",
+    )
     found = {
         corpus: [(u.speaker, u.emotion, u.text) for u in read_corpus(corpus, tmp_path)]
-        for corpus in ("crema-d", "emodb", "ravdess")
+        for corpus in ("crema-d", "emodb", "nemo", "ravdess")
     }
     assert found == {
         "crema-d": [
@@ -48,6 +58,7 @@ def test_official_names_are_read(tmp_path):
             ("crema-d/1040", "sad", "I think I have a doctor's appointment"),
         ],
         "emodb": [("emodb/03", "happy", ""), ("emodb/16", "bored", "")],
+        "nemo": [("nemo/SM0", "happy", "„Mój teść”."), ("nemo/WR0", "surprised", "")],
         "ravdess": [
             ("ravdess/01", "angry", "Dogs are sitting by the door"),
             ("ravdess/24", "calm", "Dogs are sitting by the door"),
@@ -71,21 +82,59 @@ def test_wrong_corpora_are_told(tmp_path):
 def test_the_corpora_beside_the_checkout_are_read_whole(corpora):
     four = ("angry", "happy", "neutral", "sad")
     counts = {}
-    for name in ("crema-d", "emodb", "ravdess"):
+    for name in ("crema-d", "emodb", "nemo", "ravdess"):
         utterances = [u for u in read_corpus(name, corpora / name) if u.emotion in four]
         counts[name] = (len(utterances), len({u.speaker for u in utterances}))
-    assert counts == {"crema-d": (3931, 73), "emodb": (339, 10), "ravdess": (672, 24)}
+    assert counts == {
+        "crema-d": (3931, 73), "emodb": (339, 10), "nemo": (720, 9), "ravdess": (672, 24),
+    }  # fmt: skip
     assert len(read_corpus("emodb", corpora / "emodb")) == 535
     for name in ("crema-d", "ravdess"):
         with (corpora / name / "index.csv").open(encoding="utf-8", newline="") as file:
             want = {corpora / name / row["path"]: row["text"] for row in csv.DictReader(file)}
         assert {u.path: u.text for u in read_corpus(name, corpora / name)} == want
+    with (corpora / "nemo" / "index.csv").open(encoding="utf-8", newline="") as file:
+        labels = {
+            corpora / "nemo" / row["path"]: (f"nemo/{row['speaker']}", row["emotion"])
+            for row in csv.DictReader(file)
+        }
+    found = read_corpus("nemo", corpora / "nemo")
+    assert {u.path: (u.speaker, u.emotion) for u in found} == labels
     assert len(audio_files(corpora / "esc10")) == 400
 
 
-def test_every_corpus_has_a_credit():
-    assert set(CORPORA) <= set(CREDITS)
-    assert all(credit.corpus and credit.licence for credit in CREDITS.values())
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"file_id\temotion\n", "data.tsv: no column raw_text"),
+        (b"", "data.tsv: no column file_id, raw_text"),
+        (b"file_id\traw_text\n\xff\n", "data.tsv: not UTF-8"),
+    ],
+)
+def test_a_wrong_table_of_sentences_is_told(tmp_path, table, message):
+    (tmp_path / "data.tsv").write_bytes(table)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus("nemo", tmp_path)
+
+
+def test_a_corpus_says_all_that_is_asked_of_it():
+    told = {field.name: getattr(CORPORA["emodb"], field.name) for field in fields(Corpus)}
+    for name in told:
+        with pytest.raises(TypeError, match=name):
+            Corpus(**{k: v for k, v in told.items() if k != name})
+    for credit in (TrainingData("", "CC0 1.0", ""), TrainingData("EMO-DB", "", "Burkhardt")):
+        with pytest.raises(CorpusError, match="needs a name and a licence"):
+            Corpus(**{**told, "credit": credit})
+    names = [corpus.credit.corpus for corpus in CORPORA.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_shipped_model_was_trained_on_what_allows_it():
+    allowed = {corpus.credit.corpus for corpus in CORPORA.values() if corpus.trains_shipped}
+    trained = {data.corpus for data in ModelBundle.load().meta.training_data}
+    assert trained
+    assert trained <= {*allowed, NOISE_CREDIT.corpus}
+    assert not allowed & {CORPORA[name].credit.corpus for name in ("iemocap", "nemo", "ravdess")}
 
 
 def test_an_utterance_is_a_whole_file_unless_told():
