@@ -37,7 +37,8 @@ import soundfile
 from ser_stream.errors import DeviceError
 from ser_stream.features.voice import PITCH_MAX_HZ, PITCH_MIN_HZ
 from ser_stream.models.bundle import ModelBundle
-from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.models.settings import LIVE_HOP_S
+from ser_stream.stream.listening import Listening
 from ser_stream.types import AudioBlock, Float32
 
 RATE_HZ = 16000
@@ -67,7 +68,7 @@ class TimedBundle:
 def engine_updates(bundle: ModelBundle, speech: Float32, gate: bool) -> dict[str, np.ndarray]:
     """Milliseconds per update (n,) of front end and the rest, model, and total."""
     timed = TimedBundle(bundle)
-    engine = Engine(timed, EngineConfig(hop_s=0.1, gate=gate))  # type: ignore[arg-type]
+    engine = Listening(timed, LIVE_HOP_S, gate=gate).engine()  # type: ignore[arg-type]
     model, total = [], []
     position = 0
     while len(total) < UPDATES + WARM_UP:

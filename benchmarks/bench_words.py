@@ -31,11 +31,11 @@ from ser_stream.audio.microphone import Microphone
 from ser_stream.audio.resample import StreamingResampler
 from ser_stream.audio.sound_file import FileSource
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.scoring.find import find_audio
 from ser_stream.scoring.recorder import Recorder, Recording
 from ser_stream.scoring.words import recognize
-from ser_stream.stream.engine import Engine, EngineConfig
-from ser_stream.stream.session import Session
+from ser_stream.stream.listening import Listening, predictions_of
 from ser_stream.types import Prediction, Snapshot, Word
 from ser_stream.words.live import WordTap, open_listener
 from ser_stream.words.reader import WordReader, open_reader
@@ -43,7 +43,6 @@ from ser_stream.words.recognizers import make_asr
 from ser_stream.words.tokens import tokenize
 from ser_stream.words.transcripts import read_transcripts_csv
 
-HOP_S = 0.1
 PAUSE_S = 0.6
 
 
@@ -118,12 +117,12 @@ def live(
     with Microphone("pulse") as microphone:
         tap = None if asr is None else open_listener(asr, microphone.sample_rate_hz)
         watch = Watch(tap)
-        engine = Engine(bundle, EngineConfig(hop_s=HOP_S), reader=reader)
+        listening = Listening(
+            bundle, reader=reader, open_words=None if tap is None else lambda rate: tap
+        )
         recorder = Recorder(bundle.meta.labels, bundle.meta.sample_rate_hz)
         recorder.begin(Recording(audio=taped), microphone.sample_rate_hz, overwrite=True)
-        session = Session(
-            microphone, engine, [watch, recorder], seconds, taps=[recorder], words=tap
-        )
+        session = listening.session(microphone, [watch, recorder], seconds, taps=[recorder])
         session.start()
         session.heard.wait(10)
         player = subprocess.Popen(["paplay", "--device=ser_mic", str(playlist)])
@@ -154,10 +153,7 @@ def live(
 
 def moved(watch: Watch, taped: Path, bundle: ModelBundle) -> None:
     """Compare with the same sound without words."""
-    engine = Engine(bundle, EngineConfig(hop_s=HOP_S))
-    source = FileSource(taped)
-    resampler = StreamingResampler(source.sample_rate_hz, bundle.meta.sample_rate_hz)
-    alone = [p for block in source for p in engine.feed(resampler.push(block))]
+    alone = predictions_of(Listening(bundle, LIVE_HOP_S).engine(), FileSource(taped))
     distances, changed = [], 0
     by_end = {p.end: p for p in alone}
     for prediction in watch.predictions:

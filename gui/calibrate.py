@@ -25,7 +25,6 @@ from gui.parts.forms import text_label
 from gui.parts.views import LevelBar
 from gui.theme import Theme
 from ser_stream.audio.level import level_dbfs
-from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import AudioError, SerStreamError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import check_profiles
@@ -106,11 +105,9 @@ class Reading:
 
     def _listen(self, source: AudioSource) -> ProfileRecorder:
         recorder = ProfileRecorder(self._bundle)
-        resampler = StreamingResampler(source.sample_rate_hz, self._bundle.meta.sample_rate_hz)
-        for block in source:
+        for block in recorder.listen(source):
             if self._stop.is_set():
                 break
-            recorder.feed(resampler.push(block).samples)
             self.progress = Progress(
                 recorder.heard_s,
                 recorder.speech_s,

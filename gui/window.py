@@ -170,10 +170,9 @@ class MainWindow(QMainWindow):
             self._waiting_paths = []
 
     def _take_profile(self) -> None:
-        if self.recordings is not None and self.choices.bundle is not None:
-            self.recordings.set_model(
-                self.choices.bundle, self.choices.profile, self.choices.words.for_recordings
-            )
+        listening = self.choices.listening
+        if self.recordings is not None and listening is not None:
+            self.recordings.set_listening(listening, self.choices.words.for_recordings)
 
     def _is_listening(self) -> bool:
         return self.live.is_listening or self.calibrate.is_listening

@@ -19,8 +19,7 @@ from ser_stream.audio.sources import PacedSource
 from ser_stream.cli.terminal import STRIP_S, Meter, MeterView
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.sinks import Timeline
-from ser_stream.stream.engine import Engine, EngineConfig
-from ser_stream.stream.session import Session
+from ser_stream.stream.listening import Listening
 
 TARGET = Path(__file__).parents[1] / "docs" / "meter.svg"
 
@@ -32,7 +31,7 @@ def main() -> None:
     bundle = ModelBundle.load()
     timeline = Timeline(bundle.meta.sample_rate_hz)
     source = PacedSource(FileSource(clip, block_s=0.032))
-    session = Session(source, Engine(bundle, EngineConfig(hop_s=0.1)), [timeline], seconds)
+    session = Listening(bundle).session(source, [timeline], seconds)
     session.start()
     session.wait()
     view = MeterView(

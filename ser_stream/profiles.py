@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.features.frontend import FrontEnd
 from ser_stream.features.normalizer import NormalizerState
@@ -14,7 +16,7 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import NAME, Profile, ProfileError, frontend_key
 from ser_stream.stream.detector import SileroDetector
 from ser_stream.stream.gate import SpeechGate
-from ser_stream.types import AudioBlock, Float32
+from ser_stream.types import AudioBlock, AudioSource, Float32
 
 # Speech that a profile needs; a guided reading asks for more.
 MIN_SPEECH_S = 5.0
@@ -108,6 +110,18 @@ class ProfileRecorder:
         self._heard += len(samples)
         self._clipped += int(np.sum(np.abs(samples) >= 0.999))
         self._power += float(np.sum(np.square(samples, dtype=np.float64)))
+
+    def listen(self, source: AudioSource) -> Iterator[AudioBlock]:
+        """Take a source of any rate, and yield each of its blocks once it was taken.
+
+        Raises:
+            AudioError: the source cannot be read, or see `feed`.
+        """
+        resampler = StreamingResampler(source.sample_rate_hz, self._bundle.meta.sample_rate_hz)
+        for block in source:
+            self.feed(resampler.push(block).samples)
+            yield block
+        self.feed(resampler.flush().samples)
 
     @property
     def heard_s(self) -> float:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.audio.resample import StreamingResampler
+from ser_stream.audio.sources import ArraySource
 from ser_stream.features.normalizer import NormalizerState
 from ser_stream.labels import canonical
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import Profile
 from ser_stream.profiles import ProfileRecorder
-from ser_stream.stream.engine import Engine, EngineConfig
-from ser_stream.types import AudioBlock, Float32, Float64, Prediction
+from ser_stream.stream.listening import Listening, predictions_of
+from ser_stream.types import AudioBlock, Float32, Float64
 from training.data.audio import load_audio, load_span
 from training.data.corpora import Utterance
 from training.data.windows import Hearing, by_speaker, for_profile
@@ -110,13 +111,14 @@ def hear(
         if hearing is Hearing.CALIBRATED:
             profile, order, used = _calibrate(bundle, clip, utterances, order)
             done += used
-        engine = Engine(bundle, _config(bundle, hearing, gate, profile))
+        engine = Listening(
+            bundle, gate=gate, normalizer=_state(bundle, hearing), profile=profile
+        ).engine()
         for i in order:
             if hearing is not Hearing.RUNNING:
                 engine.reset()
-            found = [
-                p.posterior for p in _listen(engine, clip(utterances[i])) if p.posterior is not None
-            ]
+            source = ArraySource(*clip(utterances[i]), block_s=None)
+            found = [p.posterior for p in predictions_of(engine, source) if p.posterior is not None]
             if found:
                 posterior[i] = np.mean(found, axis=0)
                 answered[i] = True
@@ -129,16 +131,12 @@ def hear(
     return Heard(kept, truth, posterior[scored], answered[scored])
 
 
-def _config(
-    bundle: ModelBundle, hearing: Hearing, gate: bool, profile: Profile | None
-) -> EngineConfig:
-    if hearing is Hearing.CALIBRATED:
-        return EngineConfig(gate=gate, profile=profile)
-    if bundle.meta.normalizer_state is NormalizerState.NONE:
-        # It knows no speaker in any state; limiting its features to deviations would deafen it.
-        return EngineConfig(gate=gate)
-    state = NormalizerState.COLD if hearing is Hearing.COLD else NormalizerState.RUNNING
-    return EngineConfig(gate=gate, normalizer=state)
+def _state(bundle: ModelBundle, hearing: Hearing) -> NormalizerState | None:
+    """State of the normaliser, None for the bundle's own, that ``hearing`` stands for."""
+    # Without a normaliser no speaker is known in any state; one would limit features to deviations.
+    if hearing is Hearing.CALIBRATED or bundle.meta.normalizer_state is NormalizerState.NONE:
+        return None
+    return NormalizerState.COLD if hearing is Hearing.COLD else NormalizerState.RUNNING
 
 
 def _calibrate(
@@ -176,15 +174,6 @@ class _Clip:
         return self._channel(
             load_audio(u.path, self._rate_hz, u.start_s, u.end_s), self._rate_hz, u
         )
-
-
-def _listen(engine: Engine, clip: tuple[Float32, int]) -> list[Prediction]:
-    # A gap starts the features anew and keeps what is known of the speaker.
-    samples, rate = clip
-    resampler = StreamingResampler(rate, engine.bundle.meta.sample_rate_hz)
-    predictions = engine.feed(resampler.push(AudioBlock(samples, 0, True, None)))
-    predictions += engine.feed(resampler.flush())
-    return predictions + engine.flush()
 
 
 def _resampled(clip: tuple[Float32, int], rate_hz: int) -> Float32:

@@ -25,8 +25,8 @@ from ser_stream.errors import DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle, default_model_path
 from ser_stream.models.profile import Profile
 from ser_stream.profiles import list_profiles, load_profile
+from ser_stream.stream.listening import Listening
 from ser_stream.types import AudioSource
-from ser_stream.words.live import WordTap
 
 DEFAULT_INPUT = "Default microphone"
 DEMO = "Demo clip (no microphone)"
@@ -153,11 +153,6 @@ class Choices(QWidget):
         device = self.device
         return lambda: Microphone(device, reopen_s=float("inf"))
 
-    def open_words(self) -> Callable[[int], WordTap] | None:
-        """What opens the chosen recogniser for a source's rate, Hz; None where none is."""
-        chosen = self.words.recognizer
-        return (lambda rate: listen_for_words(chosen, rate)) if chosen else None
-
     @property
     def bundle(self) -> ModelBundle | None:
         """The model; None until it is read."""
@@ -167,6 +162,19 @@ class Choices(QWidget):
     def profile(self) -> Profile | None:
         """The chosen profile."""
         return self._profile
+
+    @property
+    def listening(self) -> Listening | None:
+        """All that is chosen but the source; None until the model is read."""
+        if self._bundle is None:
+            return None
+        name = self.words.recognizer
+        return Listening(
+            self._bundle,
+            profile=self._profile,
+            reader=self.words.reader,
+            open_words=(lambda rate: listen_for_words(name, rate)) if name else None,
+        )
 
     # Devices
 

@@ -13,7 +13,6 @@ from gui.choices.recognizer import POCKETSPHINX, is_installed
 from gui.jobs import Job
 from gui.parts.forms import combo, text_label
 from gui.parts.forms import tip as as_tip
-from gui.recordings.analysis import Words
 from gui.settings import Settings
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.words.reader import WordReader, open_reader
@@ -82,9 +81,9 @@ class WordChoices(QWidget):
         return self._reader
 
     @property
-    def for_recordings(self) -> Words:
-        """Where the words of recordings are from."""
-        return Words() if self.reader is None else Words(self.reader, self.recognizer)
+    def for_recordings(self) -> str:
+        """Who writes down what recordings say; empty where nobody does, or the model reads none."""
+        return "" if self.reader is None else self.recognizer
 
     # Who listens
 

@@ -242,8 +242,8 @@ class LivePage(QWidget):
         self._goes_on = False
 
     def _begin(self) -> None:
-        bundle, old = self._choices.bundle, self._stream
-        if bundle is None or self.is_listening or self._choices.waits:
+        listening, old = self._choices.listening, self._stream
+        if listening is None or self.is_listening or self._choices.waits:
             return
         if old is not None:
             self._tell_errors(old, old.status)
@@ -254,18 +254,12 @@ class LivePage(QWidget):
             self._show_words(old, old.status)
         else:
             self.timeline.words.clear()
-            self._history = History(bundle.meta.labels, bundle.meta.sample_rate_hz)
-            self._spectrogram = Spectrogram(bundle.meta.sample_rate_hz, EMPTY_S)
+            meta = listening.bundle.meta
+            self._history = History(meta.labels, meta.sample_rate_hz)
+            self._spectrogram = Spectrogram(meta.sample_rate_hz, EMPTY_S)
         self._wanted = self._goes_on = False
         self._stream = LiveStream(
-            self._choices.open_source(),
-            bundle,
-            self._choices.profile,
-            self._history,
-            self._spectrogram,
-            origin_s,
-            open_words=self._choices.open_words(),
-            reader=self._choices.words.reader,
+            self._choices.open_source(), listening, self._history, self._spectrogram, origin_s
         )
         self.pause_button.setChecked(False)
         self._stream.start()
@@ -354,7 +348,7 @@ class LivePage(QWidget):
             # What goes wrong is told on every page; the rest waits until it is seen.
             return
         self._enable(status)
-        labels = stream.bundle.meta.labels
+        labels = stream.listening.bundle.meta.labels
         text, detail, label = describe(
             status, labels, stream.source_name or self._choices.source_name
         )
@@ -387,8 +381,8 @@ class LivePage(QWidget):
         self.timeline.words.setVisible(listens)
         # They move with the timeline, and come when they come.
         self.timeline.words.show_words(snapshot.words, stream.origin_s, self._drawn_s)
-        reads = stream.bundle.meta.words is not None
-        note = words_note(snapshot, listens, reads, stream.reader) if status.running else ""
+        reads, reader = stream.listening.bundle.meta.words is not None, stream.listening.reader
+        note = words_note(snapshot, listens, reads, reader) if status.running else ""
         if note != self.note.text():
             self.note.setText(note)
             self.note.setVisible(bool(note))
@@ -425,8 +419,9 @@ class LivePage(QWidget):
             f"{health.lost_samples} samples lost",
             f"processor {100 * load:.0f} % of a core",
         ]
-        if stream.profile is not None:
-            parts.append(f"profile {stream.profile.name}")
+        profile = stream.listening.profile
+        if profile is not None:
+            parts.append(f"profile {profile.name}")
         recording = stream.recorder.recording
         if recording is not None:
             sound = " and sound" if recording.audio is not None else ""

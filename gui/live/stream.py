@@ -15,15 +15,10 @@ from enum import StrEnum
 from gui.live.history import History
 from gui.live.spectrogram import Spectrogram
 from ser_stream.errors import DeviceError, SerStreamError
-from ser_stream.models.bundle import ModelBundle
-from ser_stream.models.profile import Profile
-from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.scoring.recorder import Recorder, Recording
-from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.listening import Listening
 from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, AudioSource, Snapshot
-from ser_stream.words.live import WordTap
-from ser_stream.words.reader import WordReader
 
 # Audio comes every 32 ms; a device that gives none for this long has a problem.
 STILL_S = 1.5
@@ -81,37 +76,29 @@ class LiveStream:
 
     Args:
         open_source: makes the source, on the stream's own thread; it may raise.
-        bundle: the model.
-        profile: the user's voice, if it is known.
+        listening: the model and what was chosen beside it; what it opens for words raises nothing.
         history: what was said before; made anew without.
         spectrogram: what was heard before; likewise.
         origin_s: where in these two the stream begins.
         clock: monotonic seconds.
-        open_words: makes what hears a source of a rate, Hz, for words; it raises nothing.
-        reader: their vectors, if the model reads words.
     """
 
     def __init__(
         self,
         open_source: Callable[[], AudioSource],
-        bundle: ModelBundle,
-        profile: Profile | None = None,
+        listening: Listening,
         history: History | None = None,
         spectrogram: Spectrogram | None = None,
         origin_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
-        open_words: Callable[[int], WordTap] | None = None,
-        reader: WordReader | None = None,
     ) -> None:
-        meta = bundle.meta
-        self.bundle = bundle
-        self.profile = profile
+        meta = listening.bundle.meta
+        self.listening = listening
         self.history = history or History(meta.labels, meta.sample_rate_hz)
         self.spectrogram = spectrogram or Spectrogram(meta.sample_rate_hz)
         self.origin_s = origin_s
         self.recorder = Recorder(meta.labels, meta.sample_rate_hz)
-        self.reader = reader
-        self._open_source, self._open_words = open_source, open_words
+        self._open_source = open_source
         self._clock = clock
         self._error: Exception | None = None
         self._source: AudioSource | None = None
@@ -165,7 +152,7 @@ class LiveStream:
     @property
     def listens_for_words(self) -> bool:
         """Whether somebody was asked to recognise words, and be it in vain."""
-        return self._open_words is not None
+        return self.listening.open_words is not None
 
     @property
     def source_name(self) -> str:
@@ -214,17 +201,12 @@ class LiveStream:
             self._ended.set()
 
     def _listen(self, source: AudioSource) -> Session:
-        config = EngineConfig(hop_s=LIVE_HOP_S, profile=self.profile)
         self.history.begin(self.origin_s)
         self.spectrogram.begin(source.sample_rate_hz, self.origin_s)
-        engine = Engine(self.bundle, config, reader=self.reader)
-        opened = self._open_words
-        session = Session(
+        session = self.listening.session(
             source,
-            engine,
             [self.history, self.recorder],
             taps=[_Tap(self.spectrogram, self.recorder)],
-            words=None if opened is None else opened(source.sample_rate_hz),
         )
         self._source, self._session = source, session
         session.start()

@@ -16,15 +16,12 @@ from gui.jobs import JobControl
 from gui.live.history import History, Stretch
 from gui.recordings.envelope import Envelope, read_envelope
 from ser_stream.errors import AudioError
-from ser_stream.models.bundle import ModelBundle
-from ser_stream.models.profile import Profile
 from ser_stream.scoring.find import find_audio
 from ser_stream.scoring.recordings import FileScore, score_file
 from ser_stream.scoring.words import Transcripts
 from ser_stream.stream.detector import SileroDetector, SpeechDetector
-from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.listening import Listening
 from ser_stream.types import Float32, Float64, Prediction, Snapshot
-from ser_stream.words.reader import WordReader
 from ser_stream.words.recognizers import make_asr
 
 # Shorter pauses are no pauses: people breathe and hold plosives.
@@ -95,28 +92,15 @@ class Heard:
     speech: Float64
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Where the words of recordings are from.
+def _transcripts(listening: Listening, recognizer: str) -> Transcripts | None:
+    """What finds the words of recordings; None where nobody reads them.
 
-    Attributes:
-        reader: their vectors; None for models that read none.
-        recognizer: writes down what has no transcript beside it, see
-            `ser_stream.words.recognizers.make_asr`; empty for nobody.
+    Raises:
+        AsrError: the recogniser does not load.
     """
-
-    reader: WordReader | None = None
-    recognizer: str = ""
-
-    def transcripts(self) -> Transcripts | None:
-        """What finds them; None where nobody reads them.
-
-        Raises:
-            AsrError: the recogniser does not load.
-        """
-        if self.reader is None:
-            return None
-        return Transcripts(asr=make_asr(self.recognizer, whole=True) if self.recognizer else None)
+    if listening.reader is None:
+        return None
+    return Transcripts(asr=make_asr(recognizer, whole=True) if recognizer else None)
 
 
 class Analysis:
@@ -124,24 +108,17 @@ class Analysis:
 
     Args:
         path: the recording.
-        bundle: the model.
-        profile: the speaker's neutral voice, if it is known.
-        words: where its words are from, for models that read them.
+        listening: the model and what was chosen beside it.
+        recognizer: writes down what has no transcript beside it, if the model reads words, see
+            `ser_stream.words.recognizers.make_asr`; empty for nobody.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        bundle: ModelBundle,
-        profile: Profile | None = None,
-        words: Words | None = None,
-    ) -> None:
+    def __init__(self, path: Path, listening: Listening, recognizer: str = "") -> None:
         self.path = path
-        self.bundle = bundle
+        self.listening = listening
         # Swapped in one assignment, for a view to draw while the model still listens.
         self.envelope: Envelope | None = None
-        self._profile = profile
-        self._words = words or Words()
+        self._recognizer = recognizer
 
     def run(self, control: JobControl) -> Heard:
         """Do the work.
@@ -150,7 +127,7 @@ class Analysis:
             SerStreamError: the profile does not fit the model, or the recogniser does not load; a
                 file that cannot be scored is told by the score's ``error``.
         """
-        meta = self.bundle.meta
+        meta = self.listening.bundle.meta
         try:
             self.envelope = read_envelope(
                 self.path, lambda share: control.progress(READING * share)
@@ -159,16 +136,14 @@ class Analysis:
             # Scoring finds the same, and says so.
             self.envelope = None
         detector = _ListeningDetector(SileroDetector())
-        engine = Engine(
-            self.bundle, EngineConfig(profile=self._profile), detector, self._words.reader
-        )
+        engine = self.listening.engine(detector)
         predictions: list[Prediction] = []
         score = score_file(
             self.path,
             engine,
             predictions.append,
             lambda share: control.progress(READING + (1.0 - READING) * share),
-            self._words.transcripts(),
+            _transcripts(self.listening, self._recognizer),
         )
         history = History(meta.labels, meta.sample_rate_hz, max(1, len(predictions)))
         for prediction in predictions:
@@ -187,23 +162,16 @@ class Batch:
 
     Args:
         paths: files, and folders to look through.
-        bundle: the model.
-        profile: the speaker's neutral voice, if it is known.
-        words: where their words are from, for models that read them.
+        listening: the model and what was chosen beside it.
+        recognizer: writes down what has no transcript beside it, if the model reads words, see
+            `ser_stream.words.recognizers.make_asr`; empty for nobody.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        bundle: ModelBundle,
-        profile: Profile | None = None,
-        words: Words | None = None,
-    ) -> None:
-        self.labels = bundle.meta.labels
+    def __init__(self, paths: Sequence[Path], listening: Listening, recognizer: str = "") -> None:
+        self.labels = listening.bundle.meta.labels
         self._paths = tuple(paths)
-        self._bundle = bundle
-        self._profile = profile
-        self._words = words or Words()
+        self._listening = listening
+        self._recognizer = recognizer
         self._lock = threading.Lock()
         self._new: list[FileScore] = []
 
@@ -220,9 +188,8 @@ class Batch:
             AudioError: no file is named as audio.
             SerStreamError: the profile does not fit the model, or the recogniser does not load.
         """
-        config = EngineConfig(profile=self._profile)
-        engine = Engine(self._bundle, config, reader=self._words.reader)
-        transcripts = self._words.transcripts()
+        engine = self._listening.engine()
+        transcripts = _transcripts(self._listening, self._recognizer)
         files = list(_until(find_audio(self._paths), control))
         if not files:
             raise AudioError(f"{', '.join(map(str, self._paths))}: no audio files there")

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.jobs import Job, JobControl
-from gui.recordings.analysis import Analysis, Batch, Heard, Words
+from gui.recordings.analysis import Analysis, Batch, Heard
 from gui.recordings.correction import CorrectionBar, ElidedLabel, SpanFields
 from gui.recordings.manifest import Clip, keep
 from gui.recordings.player import Player
@@ -33,7 +33,7 @@ from gui.settings import Settings
 from gui.theme import DARK, Theme, class_colours
 from ser_stream.errors import AudioError
 from ser_stream.models.bundle import ModelBundle
-from ser_stream.models.profile import Profile
+from ser_stream.stream.listening import Listening
 
 HINT = "Open a recording, or drop files or folders here"
 # From this width on the table is beside the recording, below it under.
@@ -91,9 +91,8 @@ class RecordingsPage(QWidget):
         player: Player | None = None,
     ) -> None:
         super().__init__(parent)
-        self._bundle = bundle
-        self._profile: Profile | None = None
-        self._words = Words()
+        self._listening = Listening(bundle)
+        self._recognizer = ""
         self._settings = settings
         self._report = report
         self._theme = DARK
@@ -200,16 +199,19 @@ class RecordingsPage(QWidget):
 
     # What the main window calls.
 
-    def set_model(
-        self, bundle: ModelBundle, profile: Profile | None, words: Words | None = None
-    ) -> None:
-        """Listen with another model, profile or words from now on; the recording is heard again."""
-        words = words or Words()
-        if bundle is self._bundle and profile == self._profile and words == self._words:
+    def set_listening(self, listening: Listening, recognizer: str = "") -> None:
+        """Listen with other choices from now on; the recording is heard again.
+
+        Args:
+            listening: the model and what was chosen beside it.
+            recognizer: see `Analysis`.
+        """
+        if (listening, recognizer) == (self._listening, self._recognizer):
             return
-        self._bundle, self._profile, self._words = bundle, profile, words
-        self.plot.set_labels(bundle.meta.labels)
-        self.correction.set_labels(bundle.meta.labels)
+        self._listening, self._recognizer = listening, recognizer
+        labels = listening.bundle.meta.labels
+        self.plot.set_labels(labels)
+        self.correction.set_labels(labels)
         if self._analysis is not None:
             self._open_file(self._analysis.path)
 
@@ -303,7 +305,7 @@ class RecordingsPage(QWidget):
     def _open_file(self, path: Path) -> None:
         self._player.stop()
         self._cancel()
-        self._analysis = Analysis(path, self._bundle, self._profile, self._words)
+        self._analysis = Analysis(path, self._listening, self._recognizer)
         self._drawn, self._heard, self._note = False, None, "listening..."
         self._show_nothing()
         self._job = self._start(Job(self._analysis.run, "recording"))
@@ -369,7 +371,7 @@ class RecordingsPage(QWidget):
             name = self._analysis.path.name
             self.summary.show_text(f"{name}: {self._note}", self._theme.faint)
         else:
-            score, labels = self._heard.score, self._analysis.bundle.meta.labels
+            score, labels = self._heard.score, self._analysis.listening.bundle.meta.labels
             self.summary.show_text(
                 summary_of(score, labels), None if score.error is None else self._theme.warning
             )
@@ -512,7 +514,7 @@ class RecordingsPage(QWidget):
 
     def _open_batch(self, paths: Sequence[Path]) -> None:
         self._cancel_batch()
-        self._batch = Batch(paths, self._bundle, self._profile, self._words)
+        self._batch = Batch(paths, self._listening, self._recognizer)
         self.table.scores.clear(paths[0] if len(paths) == 1 else None)
         self._batch_job = self._start(Job(self._batch.run, "recordings"))
         self.batch_progress.show_job(self._batch_job)

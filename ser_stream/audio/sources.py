@@ -27,15 +27,16 @@ class _Context:
 
 
 class ArraySource(_Context):
-    """Blocks of an array in memory, mono float32 (n,)."""
+    """Blocks of an array in memory, mono float32 (n,); without ``block_s`` one block is all."""
 
-    def __init__(self, samples: Float32, sample_rate_hz: int, block_s: float = 0.1) -> None:
+    def __init__(self, samples: Float32, sample_rate_hz: int, block_s: float | None = 0.1) -> None:
         if samples.ndim != 1:
             raise AudioError(f"expected mono samples of shape (n,), got {samples.shape}")
         self.sample_rate_hz = sample_rate_hz
         self.name = "array"
         self._samples = samples
-        self._block = max(1, round(block_s * sample_rate_hz))
+        length = len(samples) if block_s is None else round(block_s * sample_rate_hz)
+        self._block = max(1, length)
 
     def __iter__(self) -> Iterator[AudioBlock]:
         for start in range(0, len(self._samples), self._block):

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ser_stream import __version__
-from ser_stream.cli.assembly import make_engine, open_bundle
+from ser_stream.cli.assembly import open_bundle
 from ser_stream.errors import ConfigError, DeviceError
 from ser_stream.models.settings import LIVE_HOP_S
 from ser_stream.printable import echo
@@ -153,11 +153,12 @@ def doctor() -> None:
             show("input", "none")
     except DeviceError as error:
         show("portaudio", error)
+    from ser_stream.stream.listening import Listening
     from ser_stream.types import AudioBlock
 
     bundle = open_bundle(None)
     show("model", f"{bundle.meta.name}, {bundle.path}, SHA-256 {bundle.digest[:12]}..., as shipped")
-    engine = make_engine(bundle, LIVE_HOP_S, None, True)
+    engine = Listening(bundle, LIVE_HOP_S).engine()
     rate = bundle.meta.sample_rate_hz
     noise = np.random.default_rng(0).normal(0, 0.01, 5 * rate).astype(np.float32)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What commands run on: a model, a voice, words and the engine over them."""
+"""What commands run on: how they listen, by the options that users give."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from ser_stream.printable import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ser_stream.models.bundle import ModelBundle
     from ser_stream.models.profile import Profile
     from ser_stream.profiles import ProfileRecorder
-    from ser_stream.stream.engine import Engine
-    from ser_stream.words.reader import WordReader
+    from ser_stream.stream.listening import Listening
+    from ser_stream.words.live import WordTap
 
 # Said where a model that reads words has none.
 SOUND_ALONE = "going by the sound alone"
@@ -35,18 +37,14 @@ def open_profile(bundle: ModelBundle, name: str | None) -> Profile | None:
 
 def recorder_of(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:
     """Listen to recordings."""
-    from ser_stream.audio.resample import StreamingResampler
     from ser_stream.audio.sound_file import FileSource
     from ser_stream.profiles import ProfileRecorder
     from ser_stream.scoring.find import find_audio
 
     recorder = ProfileRecorder(bundle)
     for path in find_audio(paths):
-        source = FileSource(path)
-        resampler = StreamingResampler(source.sample_rate_hz, bundle.meta.sample_rate_hz)
-        for block in source:
-            recorder.feed(resampler.push(block).samples)
-        recorder.feed(resampler.flush().samples)
+        for _ in recorder.listen(FileSource(path)):
+            pass
     return recorder
 
 
@@ -55,45 +53,54 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def make_engine(
+def listening_of(
     bundle: ModelBundle,
-    hop_s: float | None,
-    smoothing_s: float | None,
-    gate: bool,
     profile: Profile | None = None,
-    reader: WordReader | None = None,
+    *,
+    hop_s: float | None = None,
+    smoothing_s: float | None = None,
+    gate: bool = True,
+    vectors: Path | None = None,
     embedder: Path | None = None,
-) -> Engine:
-    """Engine over ``bundle``; a note where it has to do without an embedder."""
+    open_words: Callable[[int], WordTap] | None = None,
+    hears_words: bool = True,
+) -> Listening:
+    """How options say that ``bundle`` listens; notes where it has to do without a file.
+
+    Args:
+        bundle: the model.
+        profile: the speaker's neutral voice.
+        hop_s: as in `Listening`.
+        smoothing_s: seconds of speech that count as one observation; the bundle's without.
+        gate: as in `Listening`.
+        vectors: file of the vectors of words, for models that read some.
+        embedder: file of what tells who speaks, for models that are told.
+        open_words: as in `Listening`.
+        hears_words: somebody recognises words or has written them down; the note says what to add.
+
+    Raises:
+        BundleError: the embedder cannot be used.
+        ConfigError: a file is not what the model was trained with, or cannot be read.
+    """
     from ser_stream.models.embedder import SpeakerEmbedder
-    from ser_stream.stream.engine import Engine, EngineConfig
-
-    speaker = bundle.meta.speaker
-    if speaker is not None and embedder is None:
-        told = f"{bundle.meta.name} is told who speaks by --embedder {speaker.embedder}"
-        echo(f"note: {told}; hearing nobody in particular", err=True)
-    smoothing = bundle.meta.smoothing
-    if smoothing_s is not None:
-        smoothing = smoothing.with_evidence(smoothing_s)
-    return Engine(
-        bundle,
-        EngineConfig(
-            hop_s=hop_s,
-            smoothing=smoothing,
-            gate=gate,
-            profile=profile,
-        ),
-        reader=reader,
-        embedder=None if embedder is None else SpeakerEmbedder.load(embedder),
-    )
-
-
-def make_reader(bundle: ModelBundle, vectors: Path | None, listens: bool) -> WordReader | None:
-    """Vectors for a model that reads words; a note where it has to do without."""
+    from ser_stream.stream.listening import Listening
     from ser_stream.words.reader import open_reader
 
-    reads = bundle.meta.words
-    if reads is not None and vectors is None:
-        missing = f"--vectors {reads.vectors}" if listens else "--asr and --vectors"
-        echo(f"note: {bundle.meta.name} reads words too, see {missing}; {SOUND_ALONE}", err=True)
-    return open_reader(bundle, vectors)
+    meta = bundle.meta
+    if meta.words is not None and vectors is None:
+        missing = f"--vectors {meta.words.vectors}" if hears_words else "--asr and --vectors"
+        echo(f"note: {meta.name} reads words too, see {missing}; {SOUND_ALONE}", err=True)
+    reader = open_reader(bundle, vectors)
+    if meta.speaker is not None and embedder is None:
+        told = f"{meta.name} is told who speaks by --embedder {meta.speaker.embedder}"
+        echo(f"note: {told}; hearing nobody in particular", err=True)
+    return Listening(
+        bundle,
+        hop_s,
+        None if smoothing_s is None else meta.smoothing.with_evidence(smoothing_s),
+        gate,
+        profile=profile,
+        reader=reader,
+        embedder=None if embedder is None else SpeakerEmbedder.load(embedder),
+        open_words=open_words,
+    )

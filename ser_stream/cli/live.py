@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ser_stream.cli.assembly import SOUND_ALONE, make_engine, make_reader, open_bundle, open_profile
+from ser_stream.cli.assembly import SOUND_ALONE, listening_of, open_bundle, open_profile
 from ser_stream.cli.options import (
     AsrOption,
     DeviceOption,
@@ -217,7 +217,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
     from ser_stream.scoring.formats import RowWriter
     from ser_stream.scoring.recorder import Recorder, Recording
     from ser_stream.scoring.sinks import RowSink, Timeline
-    from ser_stream.stream.session import Session
+    from ser_stream.words.live import open_listener
 
     wanted = Recording(options.record, options.record_audio)
     console = Console(stderr=options.jsonl)
@@ -231,24 +231,25 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
     with contextlib.ExitStack() as after, source:
         # The device is open before the model is read: its first block takes longest to come.
         bundle = open_bundle(options.model)
-        known = open_profile(bundle, options.profile)
-        reader = make_reader(bundle, options.vectors, options.asr is not None)
-        engine = make_engine(
-            bundle, options.hop_s, options.smoothing_s, options.gate, known, reader,
-            options.embedder,
-        )  # fmt: skip
-        meta = engine.bundle.meta
-        words = None
-        if options.asr is not None:
-            from ser_stream.words.live import open_listener
-
-            words = open_listener(options.asr, source.sample_rate_hz, patient)
+        asr = options.asr
+        listening = listening_of(
+            bundle,
+            open_profile(bundle, options.profile),
+            hop_s=options.hop_s,
+            smoothing_s=options.smoothing_s,
+            gate=options.gate,
+            vectors=options.vectors,
+            embedder=options.embedder,
+            open_words=None if asr is None else lambda rate: open_listener(asr, rate, patient),
+            hears_words=asr is not None,
+        )
+        meta = bundle.meta
         timeline = Timeline(meta.sample_rate_hz)
         recorder = Recorder(meta.labels, meta.sample_rate_hz)
         sinks: list[Sink] = [timeline, recorder]
         if options.jsonl:
             sinks.append(RowSink(RowWriter(sys.stdout, True), meta.labels, meta.sample_rate_hz))
-        session = Session(source, engine, sinks, options.duration_s, taps=[recorder], words=words)
+        session = listening.session(source, sinks, options.duration_s, taps=[recorder])
         notices = _RecordingNotices(recorder)
         # Nothing may cut short what ends the files, a second signal neither.
         on_end_signals(asked.append)
@@ -272,8 +273,8 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         finally:
             # What is left is to close the device, which may take forever.
             end_by_signals()
-    if words is not None and words.error is not None:
-        echo(f"{words.error}; {SOUND_ALONE}", err=True)
+    if session.words is not None and session.words.error is not None:
+        echo(f"{session.words.error}; {SOUND_ALONE}", err=True)
     if session.error is not None:
         raise session.error
     if notices.failed:

@@ -64,17 +64,14 @@ def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> Profil
     from rich.console import Console
     from rich.live import Live
 
-    from ser_stream.audio.resample import StreamingResampler
     from ser_stream.cli.terminal import CalibrationView
     from ser_stream.profiles import ProfileRecorder
 
     console = Console(stderr=True)
     recorder = ProfileRecorder(bundle)
-    resampler = StreamingResampler(source.sample_rate_hz, bundle.meta.sample_rate_hz)
     told_s = 0.0
     with Live(console=console, auto_refresh=False) as screen:
-        for block in source:
-            recorder.feed(resampler.push(block).samples)
+        for _ in recorder.listen(source):
             if console.is_terminal:
                 view = CalibrationView(
                     recorder.speech_s, wanted_s, recorder.level_dbfs, recorder.advice()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ser_stream.cli.assembly import (
-    make_engine,
-    make_reader,
+    listening_of,
     open_bundle,
     open_profile,
     recorder_of,
@@ -91,10 +90,18 @@ def score(
             known = recorder_of(bundle, neutral).finish("neutral", today(), NEUTRAL_S)
         else:
             known = open_profile(bundle, profile)
-        reader = make_reader(bundle, vectors, listens=True)
-        words = None if reader is None else _transcripts(transcripts, asr)
-        engine = make_engine(bundle, hop, smoothing, gate, known, reader, embedder)
-        meta = engine.bundle.meta
+        listening = listening_of(
+            bundle,
+            known,
+            hop_s=hop,
+            smoothing_s=smoothing,
+            gate=gate,
+            vectors=vectors,
+            embedder=embedder,
+        )
+        words = None if listening.reader is None else _transcripts(transcripts, asr)
+        engine = listening.engine()
+        meta = bundle.meta
         no_window = dict.fromkeys(
             prediction_row(Prediction(0, 0, State.WARMING_UP), meta.labels, meta.sample_rate_hz)
         )

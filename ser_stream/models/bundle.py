@@ -67,6 +67,12 @@ class ModelBundle:
         """Step between frames in seconds."""
         return self._extractor.hop_length / self.meta.sample_rate_hz
 
+    def hop_frames(self, hop_s: float | None = None) -> int:
+        """Frames of a step of ``hop_s`` seconds, at least one; the default step's without."""
+        if hop_s is None:
+            return self.meta.window_hop_frames
+        return max(1, round(hop_s / self.hop_s))
+
     @property
     def window_samples(self) -> int:
         """Samples that a window's frames see."""

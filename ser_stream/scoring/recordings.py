@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ser_stream.audio.resample import StreamingResampler
 from ser_stream.audio.sound_file import FileSource
 from ser_stream.errors import SerStreamError
 from ser_stream.files import os_reason
 from ser_stream.labels import derived_affect
 from ser_stream.scoring.words import Transcripts
 from ser_stream.stream.engine import MIN_FLUSH_S, Engine
+from ser_stream.stream.listening import feed_source
 from ser_stream.types import Float64, Prediction, State
 
 
@@ -84,18 +84,20 @@ def score_file(
         The score; a file of which anything fails keeps its ``error`` and has no score. What
         ``on_prediction`` and ``on_progress`` raise is passed on.
     """
+    origin = None
     try:
         engine.reset()
-        engine.word_source = origin = None
+        engine.word_source = None
         if transcripts is not None:
             engine.word_source, origin = transcripts.find(path)
+        source = FileSource(path)
     except Exception as error:  # see `reason_of`
-        return FileScore(path, error=reason_of(path, error))
+        return FileScore(path, error=reason_of(path, error), transcript=origin)
     labels = engine.bundle.meta.labels
     total = np.zeros(len(labels))
     windows = seen = 0
     duration_s = 0.0
-    steps = _steps(path, engine)
+    steps = feed_source(engine, source)
     while True:
         # Only the file's own errors end up in its row, not those of whoever is told.
         try:
@@ -106,14 +108,14 @@ def score_file(
             )
         if step is None:
             break
-        predictions, duration_s, whole_s = step
+        predictions, duration_s = step
         for prediction in predictions:
             on_prediction(prediction)
             seen += 1
             if prediction.posterior is not None:
                 total += prediction.posterior
                 windows += 1
-        on_progress(min(1.0, duration_s / whole_s))
+        on_progress(min(1.0, duration_s / source.duration_s))
     score = FileScore(path, duration_s, windows, transcript=origin)
     if seen == 0:
         least = f"needs at least {MIN_FLUSH_S} s"
@@ -125,18 +127,6 @@ def score_file(
     if posterior[top] < engine.bundle.meta.sure:
         return replace(score, state=State.UNSURE, posterior=posterior)
     return replace(score, state=State.EMOTION, label=labels[top], posterior=posterior)
-
-
-def _steps(path: Path, engine: Engine) -> Iterator[tuple[list[Prediction], float, float]]:
-    """Predictions of every block, the seconds read so far, and those that the header states."""
-    source = FileSource(path)
-    resampler = StreamingResampler(source.sample_rate_hz, engine.bundle.meta.sample_rate_hz)
-    read_s = 0.0
-    for block in source:
-        read_s = block.end / source.sample_rate_hz
-        yield engine.feed(resampler.push(block)), read_s, source.duration_s
-    rest = engine.feed(resampler.flush()) + engine.flush()
-    yield rest, read_s, source.duration_s
 
 
 def reason_of(path: Path, error: Exception) -> str:

@@ -118,11 +118,7 @@ class Engine:
         self._hop_length = bundle.extractor.hop_length
         self._frame_length = bundle.extractor.frame_length
         self._frames = meta.window_frames
-        self.hop_frames = (
-            meta.window_hop_frames
-            if config.hop_s is None
-            else max(1, round(config.hop_s / bundle.hop_s))
-        )
+        self.hop_frames = bundle.hop_frames(config.hop_s)
         normalizer = bundle.make_normalizer(config.normalizer)
         if config.profile is not None:
             normalizer.tell(config.profile.moments(normalizer, 1.0 / bundle.hop_s))

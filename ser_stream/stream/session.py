@@ -72,7 +72,7 @@ class Session:
         self.snapshot = Snapshot()
         self.error: Exception | None = None
         self._sinks = sinks
-        self._words = words
+        self.words = words
         self._taps = taps if words is None else (*taps, words)
         self._duration_s = duration_s
         self._clock = clock
@@ -219,16 +219,16 @@ class Session:
             latency_s=latency_s,
             device=self._device,
             recognizer=self._recognizer(),
-            recognizer_lag_s=0.0 if self._words is None else self._words.lag_s,
+            recognizer_lag_s=0.0 if self.words is None else self.words.lag_s,
         )
 
     def _recognizer(self) -> str | None:
-        if self._words is None:
+        if self.words is None:
             return None
-        return "running" if self._words.error is None else str(self._words.error)
+        return "running" if self.words.error is None else str(self.words.error)
 
     def _recent_words(self, position_s: float) -> tuple[Word, ...]:
-        if self._words is None:
+        if self.words is None:
             return ()
         # A word that is about to end may last beyond the newest sample.
-        return tuple(self._words.words_between(position_s - WORDS_S, math.inf))
+        return tuple(self.words.words_between(position_s - WORDS_S, math.inf))

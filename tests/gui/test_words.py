@@ -25,12 +25,13 @@ from gui.live.page import words_note
 from gui.live.timeline import TimelinePlot
 from gui.live.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
 from gui.recordings import analysis
-from gui.recordings.analysis import Analysis, Batch, Words
+from gui.recordings.analysis import Analysis, Batch
 from gui.theme import LIGHT, palette
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.recordings import FileScore
 from ser_stream.scoring.wording import LATE_S
+from ser_stream.stream.listening import Listening
 from ser_stream.types import Float32, Health, Snapshot, Word
 from ser_stream.words.reader import WordReader, open_reader
 from ser_stream.words.recognizers import AsrError
@@ -602,24 +603,27 @@ def takes(tmp_path: Path, speech: np.ndarray) -> Path:
     return tmp_path
 
 
-def heard_in(path: Path, bundle: ModelBundle, words: Words) -> FileScore:
-    return Analysis(path, bundle, words=words).run(JobControl()).score
+def heard_in(
+    path: Path, bundle: ModelBundle, reader: WordReader | None = None, recognizer: str = ""
+) -> FileScore:
+    listening = Listening(bundle, reader=reader)
+    return Analysis(path, listening, recognizer).run(JobControl()).score
 
 
 def test_recordings_are_heard_with_their_words(monkeypatch, takes, reading, reader):
-    alone = heard_in(takes / "beside.wav", reading, Words())
+    alone = heard_in(takes / "beside.wav", reading)
     assert alone.transcript is None
-    read = heard_in(takes / "beside.wav", reading, Words(reader))
+    read = heard_in(takes / "beside.wav", reading, reader)
     assert (read.transcript, read.label) == ("file", "sad")
-    missing = heard_in(takes / "none.wav", reading, Words(reader))
+    missing = heard_in(takes / "none.wav", reading, reader)
     assert missing.transcript == "missing"
     assert missing.label == alone.label
     monkeypatch.setattr(
         analysis, "make_asr", lambda name, whole: ScriptedAsr([Word("grim", 0.5, 1.0)])
     )
-    scored = heard_in(takes / "none.wav", reading, Words(reader, "scripted"))
+    scored = heard_in(takes / "none.wav", reading, reader, "scripted")
     assert scored.transcript == "recognised"
-    batch = Batch([takes], reading, words=Words(reader, "scripted"))
+    batch = Batch([takes], Listening(reading, reader=reader), "scripted")
     assert batch.run(JobControl()) == 2
     assert {s.path.name: s.transcript for s in batch.take()} == {
         "beside.wav": "file", "none.wav": "recognised"
@@ -633,6 +637,6 @@ def test_words_chosen_anew_are_heard_in_the_recording_that_is_open(
     page.open(takes / "beside.wav")
     assert page.page._heard is not None
     assert page.page._heard.score.transcript is None
-    page.page.set_model(reading, None, Words(reader))
+    page.page.set_listening(Listening(reading, reader=reader))
     page.until(lambda: page.page._job is None)
     assert page.page._heard.score.label == "sad"

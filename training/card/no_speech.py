@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ser_stream.audio.sources import ArraySource
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.settings import LIVE_HOP_S
-from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.listening import Listening, predictions_of
 from ser_stream.types import Float32, State
-from training.card.live import predictions_of
 from training.data.audio import load_audio
 from training.data.noises import split_noises
 
@@ -60,11 +60,12 @@ def _recordings(folder: Path, rate_hz: int) -> list[Float32]:
 
 def called_an_emotion(bundle: ModelBundle, sounds: Sequence[Float32]) -> tuple[int, int]:
     """Windows that the meter would call an emotion, and windows in all."""
-    engine = Engine(bundle, EngineConfig(hop_s=LIVE_HOP_S))
+    rate = bundle.meta.sample_rate_hz
+    engine = Listening(bundle, LIVE_HOP_S).engine()
     called = total = 0
     for sound in sounds:
         engine.reset()
-        predictions = predictions_of(engine, sound)
+        predictions = predictions_of(engine, ArraySource(sound, rate, block_s=None))
         called += sum(p.state is State.EMOTION for p in predictions)
         total += len(predictions)
     return called, total

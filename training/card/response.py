@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ser_stream.audio.sources import ArraySource
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.settings import LIVE_HOP_S
-from ser_stream.stream.engine import Engine, EngineConfig
+from ser_stream.stream.listening import Listening, predictions_of
 from ser_stream.stream.smoothing import Smoother
 from ser_stream.types import Float32
-from training.card.live import predictions_of
 from training.data.audio import load_audio
 from training.data.corpora import Utterance
 from training.data.windows import by_speaker
@@ -63,15 +63,16 @@ def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stre
 
 
 def _stretch(bundle: ModelBundle, samples: Float32, change_s: float | None, target: int) -> Stretch:
-    engine = Engine(bundle, EngineConfig(hop_s=LIVE_HOP_S))
-    predictions = predictions_of(engine, samples)
-    ends = [p.end / bundle.meta.sample_rate_hz for p in predictions]
+    rate = bundle.meta.sample_rate_hz
+    engine = Listening(bundle, LIVE_HOP_S).engine()
+    predictions = predictions_of(engine, ArraySource(samples, rate, block_s=None))
+    ends = [p.end / rate for p in predictions]
     return Stretch(ends, [p.posterior for p in predictions], change_s, target)
 
 
 def live_hop_s(bundle: ModelBundle) -> float:
     """Step between the windows of a stretch, `LIVE_HOP_S` in whole frames."""
-    return max(1, round(LIVE_HOP_S / bundle.hop_s)) * bundle.hop_s
+    return bundle.hop_frames(LIVE_HOP_S) * bundle.hop_s
 
 
 @dataclass(frozen=True, slots=True)

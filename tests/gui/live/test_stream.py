@@ -15,6 +15,7 @@ from gui.live.spectrogram import COLUMN_S
 from gui.live.stream import STILL_S, LiveStream, StreamState
 from ser_stream.errors import DeviceError
 from ser_stream.scoring.recorder import Recording
+from ser_stream.stream.listening import Listening
 from ser_stream.types import State
 from tests.helpers.fed_source import FedSource
 
@@ -38,7 +39,7 @@ def heard(stream: LiveStream, seconds: float) -> bool:
 
 
 def test_a_stream_listens_until_it_is_stopped(bundle, speech, source):
-    stream = LiveStream(lambda: source, bundle)
+    stream = LiveStream(lambda: source, Listening(bundle))
     assert stream.source_name == ""
     stream.start()
     until(lambda: source.entered)
@@ -54,7 +55,7 @@ def test_a_stream_listens_until_it_is_stopped(bundle, speech, source):
 
 
 def test_a_pause_is_a_gap_in_time_and_nothing_is_kept_of_it(bundle, speech, source):
-    stream = LiveStream(lambda: source, bundle)
+    stream = LiveStream(lambda: source, Listening(bundle))
     stream.start()
     source.feed(speech[: 4 * RATE_HZ])
     until(lambda: heard(stream, 4.0))
@@ -79,7 +80,7 @@ def test_a_pause_is_a_gap_in_time_and_nothing_is_kept_of_it(bundle, speech, sour
 
 def test_a_device_that_falls_silent_is_told_and_goes_on(bundle, speech, source):
     now = [100.0]
-    stream = LiveStream(lambda: source, bundle, clock=lambda: now[0])
+    stream = LiveStream(lambda: source, Listening(bundle), clock=lambda: now[0])
     stream.start()
     source.feed(speech[: 3 * RATE_HZ])
     until(lambda: heard(stream, 3.0))
@@ -102,12 +103,12 @@ def test_what_cannot_be_opened_or_breaks_is_kept_as_the_error(bundle, speech, so
     def broken():
         raise DeviceError("no such thing")
 
-    stream = LiveStream(broken, bundle)
+    stream = LiveStream(broken, Listening(bundle))
     stream.start()
     until(lambda: stream.status.state is StreamState.FAILED)
     assert str(stream.status.error) == "no such thing"
 
-    stream = LiveStream(lambda: source, bundle)
+    stream = LiveStream(lambda: source, Listening(bundle))
     stream.start()
     source.feed(speech[: 3 * RATE_HZ])
     source.fail(DeviceError("it went away"))
@@ -118,14 +119,14 @@ def test_what_cannot_be_opened_or_breaks_is_kept_as_the_error(bundle, speech, so
 
 
 def test_the_next_stream_goes_on_in_the_same_history(bundle, speech, source):
-    first = LiveStream(lambda: source, bundle)
+    first = LiveStream(lambda: source, Listening(bundle))
     first.start()
     source.feed(speech[: 4 * RATE_HZ])
     until(lambda: heard(first, 4.0))
     first.stop()
     other = FedSource(48000, "another")
     second = LiveStream(
-        lambda: other, bundle, None, first.history, first.spectrogram, origin_s=10.0
+        lambda: other, Listening(bundle), first.history, first.spectrogram, origin_s=10.0
     )
     second.start()
     other.feed(np.repeat(speech[: 4 * RATE_HZ], 3), block=1536)
@@ -145,14 +146,14 @@ def test_the_next_stream_goes_on_in_the_same_history(bundle, speech, source):
 
 
 def test_recording_needs_sound(bundle, source, tmp_path):
-    stream = LiveStream(lambda: source, bundle)
+    stream = LiveStream(lambda: source, Listening(bundle))
     with pytest.raises(DeviceError, match="nothing to record yet"):
         stream.record(Recording(tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize("how", ["stopped", "failed"])
 def test_a_recording_is_complete_however_the_stream_ends(bundle, speech, source, tmp_path, how):
-    stream = LiveStream(lambda: source, bundle)
+    stream = LiveStream(lambda: source, Listening(bundle))
     stream.start()
     source.feed(speech[:RATE_HZ])
     until(lambda: heard(stream, 1.0))

@@ -32,6 +32,7 @@ from ser_stream.errors import AudioError, DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.recordings import FileScore, score_file
 from ser_stream.stream.engine import Engine
+from ser_stream.stream.listening import Listening
 from ser_stream.types import State
 from tests.helpers.edited_bundle import edited
 from tests.helpers.fake_output import FakeOutput
@@ -154,7 +155,7 @@ def test_a_recording_as_a_whole_is_told_in_the_words_of_the_meter():
 
 def test_where_speech_is_is_said_by_the_model(takes, tmp_path):
     deaf = ModelBundle.load(edited(tmp_path, gate={"threshold": 0.999999, "min_share": 0.2}))
-    heard = Analysis(takes / "a.wav", deaf).run(JobControl())
+    heard = Analysis(takes / "a.wav", Listening(deaf)).run(JobControl())
     assert heard.score.state is State.NO_SPEECH
     assert np.diff(heard.speech).sum() < 0.1
 
@@ -212,17 +213,18 @@ def test_another_recording_takes_the_place_of_one_that_is_still_heard(opened, ho
 def test_nothing_is_read_or_scored_on_the_windows_thread(opened, takes, monkeypatch):
     threads = {}
 
-    def spied(name: str) -> None:
-        original = getattr(gui.recordings.analysis, name)
+    def spied(where: object, name: str) -> None:
+        original = getattr(where, name)
 
         def spy(*arguments, **named):
             threads.setdefault(name, set()).add(threading.current_thread())
             return original(*arguments, **named)
 
-        monkeypatch.setattr(gui.recordings.analysis, name, spy)
+        monkeypatch.setattr(where, name, spy)
 
-    for name in ("read_envelope", "score_file", "Engine", "SileroDetector", "find_audio"):
-        spied(name)
+    for name in ("read_envelope", "score_file", "SileroDetector", "find_audio"):
+        spied(gui.recordings.analysis, name)
+    spied(Listening, "engine")
     opened.open(takes / "a.wav")
     opened.open_all(takes)
     assert len(threads) == 5
@@ -259,9 +261,9 @@ def test_another_model_hears_the_recording_again(opened, bundle, demo_path):
 
     page = opened.open(demo_path)
     heard = page._heard
-    page.set_model(bundle, None)
+    page.set_listening(Listening(bundle))
     assert page._job is None
-    page.set_model(ModelBundle.load(), None)
+    page.set_listening(Listening(ModelBundle.load()))
     opened.until(lambda: page._job is None)
     assert page._heard is not heard
     assert page._heard.score.windows == heard.score.windows
