@@ -211,8 +211,8 @@ def test_plain_mode_has_no_escape_codes(env):
     assert any(line.startswith("heard 5.0 s") for line in lines)
 
 
-# The cursor goes up a line; a meter has drawn for a while when it has done so this often.
-UP, DRAWN = b"\x1b[1A", 50
+# The cursor goes up a line; a meter that has done so this often has had speech for some seconds.
+UP, DRAWN = b"\x1b[1A", 450
 HANG_S = 120.0
 
 
