@@ -5,7 +5,7 @@ class SerStreamError(Exception):
     """Base of every error that this project raises on purpose."""
 
 
-class ConfigError(SerStreamError):
+class ConfigError(SerStreamError, ValueError):
     """A setting that cannot work; the message names the setting to change."""
 
 

@@ -14,7 +14,17 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from enum import Enum
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ser_stream.errors import ConfigError
 from ser_stream.printable import one_line
@@ -47,6 +57,15 @@ _WORDS = [
 
 class TableError(ConfigError):
     """A table that does not fit what it is read as; the message begins with the key's path."""
+
+
+class FieldError(ConfigError):
+    """A value that a dataclass refuses in ``__post_init__``, told with the name of its field."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +153,8 @@ def typed(table: object, kind: type[T], *, where: str = "", others: bool = False
         others: keys that ``kind`` does not have are passed over, not refused.
 
     Raises:
-        TableError: a key is missing or unknown, or a value has another type or is out of range.
-        SerStreamError: what ``kind`` raises itself.
+        TableError: a key is missing or unknown, a value has another type or is out of range, or
+            ``kind`` raised a `ConfigError`.
     """
     import msgspec
 
@@ -144,7 +163,14 @@ def typed(table: object, kind: type[T], *, where: str = "", others: bool = False
     except (msgspec.ValidationError, RecursionError) as error:
         message = str(error)
         at = _AT.search(message)
-        raise _error(_AT.sub("", message), where, at[1] if at else "") from error
+        message, path = _AT.sub("", message), at[1] if at else ""
+        if isinstance(error.__cause__, FieldError):
+            message = error.__cause__.message
+            path = f"{path}.{error.__cause__.field}".lstrip(".")
+        elif message.startswith("Invalid enum value") and (known := _choices(kind, path)):
+            got = message.removeprefix("Invalid enum value")
+            message = f"got{got}; choose from {', '.join(map(repr, known))}"
+        raise _error(message, where, path) from error
     if not others:
         for path, names, known in _unknown(table, value, ""):
             unknown = ", ".join(repr(name) for name in names)
@@ -158,6 +184,24 @@ def _error(message: str, where: str, path: str) -> TableError:
     message = message[:1].lower() + message[1:]
     whole = ".".join(part for part in (where, path) if part).replace(".[", "[")
     return TableError(one_line(f"{whole}: {message}" if whole else message))
+
+
+def _choices(kind: Any, path: str) -> tuple[str, ...]:
+    """What the field of ``kind`` at ``path`` may be, if that is one of some texts."""
+    for part in path.split("."):
+        name, *indices = part.split("[")
+        if not is_dataclass(kind):
+            return ()
+        kind = _bare(get_type_hints(kind, include_extras=True)[name])
+        for _ in indices:
+            kind = _bare(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(map(str, kind)) if isinstance(kind, type) and issubclass(kind, Enum) else ()
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _unknown(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
+from ser_stream.typed import FieldError, sized, typed, within
 from training.data.corpora import Utterance
 from training.metrics import Summary, summarize, t_interval
 from training.recipe.book import find_recipe
+from training.recipe.config import read_recipe_file
 from training.report import markdown_table, percent
 from training.run import Job, Run, claimed, jobs_of, select
 
@@ -33,10 +34,10 @@ class PlanRow:
         note: what a reader must know.
     """
 
-    recipe: str
+    recipe: Annotated[str, sized(1, 1000)]
     protocol: str = "strict"
-    folds: int = 0
-    seeds: int = 1
+    folds: Annotated[int, within(0, 1000)] = 0
+    seeds: Annotated[int, within(1, 1000)] = 1
     changes: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 
@@ -69,8 +70,18 @@ class Claim:
 class Plan:
     """Rows in the order in which they are trained, and the claims that they can test."""
 
-    rows: tuple[PlanRow, ...]
-    claims: tuple[Claim, ...]
+    rows: Annotated[tuple[PlanRow, ...], sized(1, 1000)]
+    claims: tuple[Claim, ...] = ()
+
+    def __post_init__(self) -> None:
+        keys = [row.key for row in self.rows]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise FieldError(f"rows[{i}]", f"{key} comes twice")
+        for i, claim in enumerate(self.claims):
+            for side, key in (("better", claim.better), ("worse", claim.worse)):
+                if key not in keys:
+                    raise FieldError(f"claims[{i}].{side}", f"there is no row {key!r}")
 
 
 def load_plan(path: Path) -> Plan:
@@ -80,17 +91,9 @@ def load_plan(path: Path) -> Plan:
         ConfigError: it cannot be read or makes no sense.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(PlanRow(**row) for row in table["rows"])
-        claims = tuple(Claim(**c) for c in table.get("claims", []))
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        return typed(read_recipe_file(path), Plan)
+    except ConfigError as error:
         raise ConfigError(f"plan {path}: {error}") from error
-    keys = [row.key for row in rows]
-    if len(set(keys)) != len(keys):
-        raise ConfigError(f"plan {path}: a row comes twice")
-    if unknown := {k for c in claims for k in (c.better, c.worse)} - set(keys):
-        raise ConfigError(f"plan {path}: claims about rows that are not there: {sorted(unknown)}")
-    return Plan(rows, claims)
 
 
 def plan_jobs(

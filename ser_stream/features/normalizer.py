@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
 from ser_stream.features.extractor import Frames
+from ser_stream.typed import FieldError, within
 from ser_stream.types import Float32, Float64
 
 
@@ -60,13 +62,13 @@ class NormalizerConfig:
             what was heard if nothing was, and normalised by what was heard.
     """
 
-    prior_s: float = 1.0
-    memory_s: float = 120.0
-    periodicity: float = 0.4
-    range_db: float = 30.0
-    floor_dbfs: float = -75.0
-    release_db_per_s: float = 1.0
-    clip: float = 5.0
+    prior_s: Annotated[float, within(0.0, 1e9)] = 1.0
+    memory_s: Annotated[float, within(0.0, 1e9)] = 120.0
+    periodicity: Annotated[float, within(-1.0, 2.0)] = 0.4
+    range_db: Annotated[float, within(0.0, 1000.0)] = 30.0
+    floor_dbfs: Annotated[float, within(-1000.0, 1000.0)] = -75.0
+    release_db_per_s: Annotated[float, within(0.0, 1e6)] = 1.0
+    clip: Annotated[float, within(0.0, 1e9)] = 5.0
     level: bool = False
     both: bool = False
 
@@ -74,7 +76,7 @@ class NormalizerConfig:
         if not 0.0 < self.prior_s < self.memory_s:
             raise ConfigError(f"need 0 < prior_s < memory_s, got {self.prior_s}, {self.memory_s}")
         if self.clip <= 0.0:
-            raise ConfigError(f"need clip > 0, got {self.clip}")
+            raise FieldError("clip", f"need clip > 0, got {self.clip}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,18 @@ def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
     return FRONT_ENDS[name][1](config)
 
 
-def check_front_end(name: str, params: Mapping[str, Any]) -> Any:
-    """Build the configuration of front end ``name`` and nothing else; raises like the above."""
+def check_front_end(name: str, params: Mapping[str, Any], where: str = "") -> Any:
+    """Build the configuration of front end ``name`` and nothing else; raises like the above.
+
+    Args:
+        name: of the front end.
+        params: its parameters.
+        where: their path in a file, for errors.
+    """
     if name not in FRONT_ENDS:
         raise ConfigError(f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
     config_type, _ = FRONT_ENDS[name]
-    return typed(dict(params), config_type, where=f"front end {name}")
+    return typed(dict(params), config_type, where=where or f"front end {name}")
 
 
 def make_normalizer(

@@ -51,10 +51,10 @@ class Voicing:
         release_db_per_s: how fast the loudest recent level is forgotten.
     """
 
-    periodicity: float = 0.4
-    range_db: float = 30.0
-    floor_dbfs: float = -95.0
-    release_db_per_s: float = 1.0
+    periodicity: Annotated[float, within(-1.0, 2.0)] = 0.4
+    range_db: Annotated[float, within(0.0, 1000.0)] = 30.0
+    floor_dbfs: Annotated[float, within(-1000.0, 1000.0)] = -95.0
+    release_db_per_s: Annotated[float, within(0.0, 1e6)] = 1.0
 
     def of(
         self, frames: Frames, frames_per_s: float, loudest_db: float = -np.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Self
 
@@ -11,7 +12,7 @@ from ser_stream.features.normalizer import EMBEDDINGS, NormalizerConfig, Normali
 from ser_stream.models.network import versioned_table
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.printable import UNPRINTABLE
-from ser_stream.typed import sized, typed, within
+from ser_stream.typed import FieldError, sized, typed, within
 from ser_stream.types import State
 
 METADATA_KEY = "ser_stream"
@@ -68,6 +69,23 @@ class Metric:
 
     uar: Annotated[float, within(0.0, 1.0)]
     protocol: Annotated[str, sized(0, 2000)]
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Check the names of a model's classes.
+
+    Raises:
+        FieldError: in the field "labels": fewer than two, one that comes twice, one that cannot be
+            printed, or the name of a state.
+    """
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise FieldError("labels", f"must be two or more different names, got {list(labels)}")
+    for label in labels:
+        # Labels head columns and bars, and are told apart from the states of the meter.
+        if not label[:1].isalnum() or label != label.strip() or UNPRINTABLE.search(label):
+            raise FieldError("labels", f"label {label!r} must begin with a letter and be printable")
+        if label in list(State):
+            raise FieldError("labels", f"label {label!r} is the name of a state, not of an emotion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +148,7 @@ class ModelMeta:
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ConfigError(f"labels must be two or more different names, got {self.labels}")
-        for label in self.labels:
-            # Labels head columns and bars, and are told apart from the states of the meter.
-            if not label[:1].isalnum() or label != label.strip() or UNPRINTABLE.search(label):
-                raise ConfigError(f"label {label!r}: must begin with a letter and be printable")
-            if label in list(State):
-                raise ConfigError(f"label {label!r} is the name of a state, not of an emotion")
+        check_labels(self.labels)
         if self.window_frames < 1 or self.window_hop_frames < 1:
             raise ConfigError("window_frames and window_hop_frames must be at least 1")
         if self.embedding not in EMBEDDINGS:

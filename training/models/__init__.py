@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from torch import nn
 
-from ser_stream.errors import ConfigError
+from ser_stream.typed import FieldError, typed
 from training.models.adaptive_cnn import AdaptiveCnn, AdaptiveCnnConfig
 from training.models.attention_pooling import AttentionPooling, AttentionPoolingConfig
 from training.models.context_attention import ContextAttention, ContextAttentionConfig
@@ -26,17 +25,6 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 }
 
 
-class UnknownModelError(ConfigError, KeyError):
-    """A name that is not in the registry."""
-
-    def __str__(self) -> str:  # a KeyError's would be in quotes
-        return str(self.args[0])
-
-
-class UnknownParameterError(ConfigError, TypeError):
-    """A parameter that the network's configuration does not have."""
-
-
 def make_model(name: str, params: Mapping[str, Any]) -> nn.Module:
     """Build network ``name`` from its configuration; lists, as TOML has them, become tuples.
 
@@ -47,19 +35,15 @@ def make_model(name: str, params: Mapping[str, Any]) -> nn.Module:
     return MODELS[name][1](config)
 
 
-def check_model(name: str, params: Mapping[str, Any]) -> Any:
-    """Build the configuration of network ``name`` and nothing else; raises like `make_model`."""
+def check_model(name: str, params: Mapping[str, Any], where: str = "") -> Any:
+    """Build the configuration of network ``name`` and nothing else; raises like `make_model`.
+
+    Args:
+        name: of the network.
+        params: its parameters.
+        where: their path in a file, for errors.
+    """
     if name not in MODELS:
-        raise UnknownModelError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+        raise FieldError("model", f"unknown model {name!r}; known: {', '.join(MODELS)}")
     config_type, _ = MODELS[name]
-    known = [f.name for f in fields(config_type)]
-    if unknown := [key for key in params if key not in known]:
-        raise UnknownParameterError(
-            f"{name}: unknown parameter {', '.join(unknown)}; known: {', '.join(known)}"
-        )
-    return config_type(**{key: _frozen(value) for key, value in params.items()})
-
-
-def _frozen(value: Any) -> Any:
-    """Turn lists into tuples, at any depth."""
-    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value
+    return typed(dict(params), config_type, where=where or name)

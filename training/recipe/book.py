@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from ser_stream.errors import ConfigError
-from ser_stream.features.registry import check_front_end
-from ser_stream.typed import TableError, parse_toml
+from ser_stream.typed import FieldError, sized, typed, within
 from training.data.folds import FoldsConfig
-from training.models import check_model
-from training.recipe.config import LIMITS, Recipe, _one_of, _section, merged, parse_recipe
+from training.recipe.config import Recipe, merged, parse_recipe, read_recipe_file
+
+Percent = Annotated[float, within(0.0, 100.0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,17 @@ class Protocol:
         seeds: repetitions of every fold.
         choose_on: the epoch is chosen on "validation" utterances, on the "test" fold itself, which
             flatters, or on "none": the last epoch is kept.
+        changes: what it changes in the recipe.
     """
 
     folds: FoldsConfig
-    seeds: int = 1
-    choose_on: str = "validation"
+    seeds: Annotated[int, within(1, 1000)] = 1
+    choose_on: Literal["validation", "test", "none"] = "validation"
+    changes: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        _one_of("protocol.choose_on", self.choose_on, ("validation", "test", "none"))
         if self.choose_on == "validation" and self.folds.validation <= 0.0:
-            raise ConfigError("recipe: choosing on validation needs folds.validation > 0")
+            raise FieldError("choose_on", "choosing on validation needs folds.validation > 0")
 
     def describe(self) -> str:
         """Say in words what a figure under this protocol means."""
@@ -69,16 +70,22 @@ class Row:
         ua: published unweighted accuracy in percent.
     """
 
-    table: str
-    row: str
+    table: Annotated[str, sized(1, 200)]
+    row: Annotated[str, sized(1, 200)]
     variant: str = ""
-    part: str = ""
-    transcripts: str = ""
-    wa: float = float("nan")
-    ua: float = float("nan")
+    part: Literal["", "improvised", "scripted"] = ""
+    transcripts: Literal["", "asr"] = ""
+    wa: Percent = float("nan")
+    ua: Percent = float("nan")
 
-    def __post_init__(self) -> None:
-        _one_of("rows.transcripts", self.transcripts, ("", "asr"))
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """What a recipe file holds beside the recipe itself."""
+
+    protocols: Annotated[dict[str, dict[str, Any]], sized(1, 100)]
+    variants: Annotated[dict[str, dict[str, Any]], sized(0, 1000)] = field(default_factory=dict)
+    rows: Annotated[tuple[Row, ...], sized(0, 1000)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,13 @@ class RecipeBook:
     Attributes:
         table: the recipe as plain values, as published.
         variants: changes to it by name.
-        protocols: changes and `Protocol` by name.
+        protocols: ways of judging it, by name.
         rows: of the paper's tables.
     """
 
     table: dict[str, Any]
     variants: dict[str, dict[str, Any]]
-    protocols: dict[str, tuple[dict[str, Any], Protocol]]
+    protocols: dict[str, Protocol]
     rows: tuple[Row, ...]
 
     @property
@@ -118,8 +125,11 @@ class RecipeBook:
                     f"known: {', '.join(self.variants) or 'none'}"
                 )
             table = merged(table, {**self.variants[variant], "name": f"{self.name}/{variant}"})
-        table = merged(table, self.protocol_changes(protocol))
-        return parse_recipe(merged(table, changes or {}))
+        table = merged(table, self.protocol(protocol).changes)
+        try:
+            return parse_recipe(merged(table, changes or {}))
+        except ConfigError as error:
+            raise ConfigError(f"recipe {self.name}: {error}") from error
 
     def protocol(self, name: str) -> Protocol:
         """Look up a protocol by name.
@@ -127,16 +137,11 @@ class RecipeBook:
         Raises:
             ConfigError: the recipe has no such protocol.
         """
-        self.protocol_changes(name)
-        return self.protocols[name][1]
-
-    def protocol_changes(self, name: str) -> dict[str, Any]:
-        """What a protocol changes in the recipe."""
         if name not in self.protocols:
             raise ConfigError(
                 f"recipe {self.name} has no protocol {name!r}; known: {', '.join(self.protocols)}"
             )
-        return self.protocols[name][0]
+        return self.protocols[name]
 
 
 def load_book(name: str | Path) -> RecipeBook:
@@ -146,39 +151,43 @@ def load_book(name: str | Path) -> RecipeBook:
         ConfigError: no such recipe, or it is not valid.
     """
     path = Path(name)
+    shipped = resources.files("training.recipes") / f"{name}.toml"
+    if path.suffix != ".toml" and str(name) not in shipped_recipes():
+        known = ", ".join(shipped_recipes())
+        raise ConfigError(f"recipe {name}: there is none; name a .toml file, or one of {known}")
     try:
-        if path.suffix == ".toml":
-            text = path.read_text(encoding="utf-8")
-        else:
-            text = (resources.files("training.recipes") / f"{name}.toml").read_text("utf-8")
-        table = parse_toml(text, LIMITS)
-    except (OSError, UnicodeDecodeError, TableError) as error:
+        return _book(read_recipe_file(path if path.suffix == ".toml" else shipped))
+    except ConfigError as error:
         raise ConfigError(f"recipe {name}: {error}") from error
-    try:
-        variants = table.pop("variants", {})
-        protocols = {
-            key: (value.pop("changes", {}), _protocol(value, key))
-            for key, value in table.pop("protocols", {}).items()
-        }
-        rows = tuple(_section(Row, row, "rows") for row in table.pop("rows", []))
-        book = RecipeBook(table, variants, protocols, rows)
-        # Whatever is wrong in it shows here, not after hours.
-        for protocol in book.protocols:
-            for variant in ("", *book.variants):
-                recipe = book.recipe(variant, protocol)
-                check_model(recipe.model, recipe.model_params)
-                check_front_end(recipe.frontend, recipe.frontend_params)
-        if unknown := {r.variant for r in rows} - {"", *variants}:
-            raise ConfigError(f"recipe: rows of unknown variants {sorted(unknown)}")
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ConfigError(f"recipe {name}: {type(error).__name__}: {error}") from error
+
+
+def _book(table: dict[str, Any]) -> RecipeBook:
+    """Read a recipe file's values; whatever is wrong in them shows here, not after hours."""
+    tables = typed(
+        {f: table.pop(f) for f in ("protocols", "variants", "rows") if f in table}, _Tables
+    )
+    protocols = {
+        name: typed(protocol, Protocol, where=f"protocols.{name}")
+        for name, protocol in tables.protocols.items()
+    }
+    for i, row in enumerate(tables.rows):
+        if row.variant and row.variant not in tables.variants:
+            raise FieldError(f"rows[{i}].variant", f"there is no variant {row.variant!r}")
+    parse_recipe(table)
+    book = RecipeBook(table, tables.variants, protocols, tables.rows)
+    for name, protocol in protocols.items():
+        _check(merged(table, protocol.changes), f"protocols.{name}.changes")
+        for variant, changes in tables.variants.items():
+            # In the order of `RecipeBook.recipe`: a protocol's changes come last.
+            _check(merged(merged(table, changes), protocol.changes), f"variants.{variant}")
     return book
 
 
-def _protocol(table: dict[str, Any], name: str) -> Protocol:
-    where = f"protocols.{name}"
-    folds = _section(FoldsConfig, table.get("folds", {}), f"{where}.folds")
-    return _section(Protocol, {**table, "folds": folds}, where)
+def _check(table: Mapping[str, Any], where: str) -> None:
+    try:
+        parse_recipe(table)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def shipped_recipes() -> list[str]:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from importlib.resources.abc import Traversable
+from typing import Annotated, Any, Literal
 
 from ser_stream.errors import ConfigError
-from ser_stream.features.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
+from ser_stream.features.normalizer import NormalizerConfig, NormalizerState
+from ser_stream.features.registry import FRONT_ENDS, check_front_end, make_extractor
+from ser_stream.files import os_reason
 from ser_stream.labels import canonical
+from ser_stream.models.metadata import check_labels
 from ser_stream.models.settings import GateConfig, SmoothingConfig
-from ser_stream.typed import Limits
+from ser_stream.typed import FieldError, Limits, parse_toml, sized, typed, within
+from training.models import check_model
 
-T = TypeVar("T")
 # A recipe has some hundred values, the longest of them a citation.
 LIMITS = Limits(text=200_000, values=10_000, string=300)
+
+Share = Annotated[float, within(0.0, 1.0)]
+Seed = Annotated[int, within(0, 2**32 - 1)]
+Decibels = Annotated[float, within(-200.0, 200.0)]
+Hertz = Annotated[float, within(1.0, 192_000.0)]
+BitRate = Annotated[float, within(1.0, 1000.0)]
+Epochs = Annotated[int, within(1, 1_000_000)]
+LearningRate = Annotated[float, within(1e-12, 100.0)]
+WeightDecay = Annotated[float, within(0.0, 100.0)]
+# Per step; 1 would never let anything new in.
+Decay = Annotated[float, within(0.0, 0.9999999)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +59,31 @@ class AugmentConfig:
         validation: what chooses the epoch is heard under all conditions too.
     """
 
-    variants: int = 0
-    noise_share: float = 0.0
+    variants: Annotated[int, within(0, 1000)] = 0
+    noise_share: Share = 0.0
     white_only: bool = False
-    snr_db: tuple[float, float] = (5.0, 30.0)
-    gain_db: tuple[float, float] = (0.0, 0.0)
-    agc_share: float = 0.0
-    band_share: float = 0.0
-    band_hz: tuple[float, float] = (3400.0, 7500.0)
-    telephone_share: float = 0.0
-    reverb_share: float = 0.0
-    speed_share: float = 0.0
-    speed: float = 0.0
-    silence_s: float = 0.0
-    codec_share: float = 0.0
-    codec_kbps: tuple[float, float] = (16.0, 32.0)
-    seed: int = 0
+    snr_db: tuple[Decibels, Decibels] = (5.0, 30.0)
+    gain_db: tuple[Decibels, Decibels] = (0.0, 0.0)
+    agc_share: Share = 0.0
+    band_share: Share = 0.0
+    band_hz: tuple[Hertz, Hertz] = (3400.0, 7500.0)
+    telephone_share: Share = 0.0
+    reverb_share: Share = 0.0
+    speed_share: Share = 0.0
+    speed: Annotated[float, within(0.0, 0.9)] = 0.0
+    silence_s: Annotated[float, within(0.0, 60.0)] = 0.0
+    codec_share: Share = 0.0
+    codec_kbps: tuple[BitRate, BitRate] = (16.0, 32.0)
+    seed: Seed = 0
     validation: bool = False
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            snr_db=self.snr_db,
+            gain_db=self.gain_db,
+            band_hz=self.band_hz,
+            codec_kbps=self.codec_kbps,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +102,15 @@ class WindowsConfig:
         masked: tell the network how many frames are the utterance's own.
     """
 
-    draw: str = "segments"
-    crops: int = 1
-    train_hop_frames: int = 1
-    short: str = "repeat"
+    draw: Literal["crops", "segments", "utterance"] = "segments"
+    crops: Annotated[int, within(1, 10_000)] = 1
+    train_hop_frames: Annotated[int, within(1, 65536)] = 1
+    short: Literal["repeat", "drop", "silence", "zero"] = "repeat"
     masked: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("windows.draw", self.draw, ("crops", "segments", "utterance"))
-        _one_of("windows.short", self.short, ("repeat", "drop", "silence", "zero"))
-        if self.crops < 1 or self.train_hop_frames < 1:
-            raise ConfigError("recipe: windows.crops and windows.train_hop_frames must be >= 1")
         if self.masked and self.short not in ("silence", "zero"):
-            raise ConfigError(f"recipe: windows.short = {self.short!r} leaves nothing to mask")
+            raise FieldError("masked", f"short = {self.short!r} leaves nothing to mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,41 +148,38 @@ class TrainConfig:
         seed: of everything random.
     """
 
-    epochs: int = 50
-    batch_size: int = 64
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
-    warmup_epochs: int = 0
-    clip_norm: float = 0.0
+    epochs: Epochs = 50
+    batch_size: Annotated[int, within(2, 1_000_000)] = 64
+    optimizer: Literal["adamw", "adam", "sgd"] = "adam"
+    lr: LearningRate = 1e-3
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    momentum: Decay = 0.9
+    weight_decay: WeightDecay = 0.0
+    schedule: Literal["constant", "steps", "cosine"] = "constant"
+    milestones: tuple[Epochs, ...] = ()
+    gamma: Annotated[float, within(1e-12, 1.0)] = 0.1
+    warmup_epochs: Annotated[int, within(0, 1_000_000)] = 0
+    clip_norm: Annotated[float, within(0.0, 1e12)] = 0.0
     class_weights: bool = False
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    time_mask: int = 0
-    feature_mask: int = 0
-    noise_variance: float = 0.0
-    forget_share: float = 0.0
-    alone_share: float = 0.0
-    calibrated_share: float = 0.0
-    clean_share: float = 0.0
-    average: float = 0.0
-    select: str = "uar"
-    patience: int = 1000
-    seed: int = 0
+    label_smoothing: Share = 0.0
+    mixup: Annotated[float, within(0.0, 1000.0)] = 0.0
+    time_mask: Annotated[int, within(0, 65536)] = 0
+    feature_mask: Annotated[int, within(0, 65536)] = 0
+    noise_variance: Annotated[float, within(0.0, 1e6)] = 0.0
+    forget_share: Share = 0.0
+    alone_share: Share = 0.0
+    calibrated_share: Share = 0.0
+    clean_share: Share = 0.0
+    average: Decay = 0.0
+    select: Literal["uar", "wa", "wa+uar"] = "uar"
+    patience: Epochs = 1000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        _one_of("train.optimizer", self.optimizer, ("adamw", "adam", "sgd"))
-        _one_of("train.schedule", self.schedule, ("constant", "steps", "cosine"))
-        _one_of("train.select", self.select, ("uar", "wa", "wa+uar"))
         if self.alone_share + self.calibrated_share > 1.0:
-            raise ConfigError("recipe: train.alone_share + train.calibrated_share exceed 1")
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ConfigError("recipe: need train.epochs >= 1 and train.batch_size >= 2")
+            raise FieldError("alone_share", "exceeds 1 together with calibrated_share")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise FieldError("milestones", f"must rise, got {list(self.milestones)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +191,8 @@ class TextConfig:
         width: of a word vector.
     """
 
-    tokens: int = 0
-    width: int = 300
-
-    def __post_init__(self) -> None:
-        if self.tokens < 0 or self.width < 1:
-            raise ConfigError("recipe: need text.tokens >= 0 and text.width >= 1")
+    tokens: Annotated[int, within(0, 4096)] = 0
+    width: Annotated[int, within(1, 4096)] = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,23 +231,23 @@ class Recipe:
         sure: likewise: mean posterior from which on a recording as a whole has a label.
     """
 
-    name: str
-    labels: tuple[str, ...]
+    name: Annotated[str, sized(1, 200)]
+    labels: Annotated[tuple[str, ...], sized(2, 64)]
     model: str
     model_params: dict[str, Any]
     frontend: str
     frontend_params: dict[str, Any]
-    window_frames: int
-    window_hop_frames: int
+    window_frames: Annotated[int, within(1, 65536)]
+    window_hop_frames: Annotated[int, within(1, 65536)]
     source: str = ""
     part: str = ""
     merge: dict[str, str] = field(default_factory=dict)
     normalizer_state: NormalizerState = NormalizerState.COLD
-    statistics: str = "all"
-    embedding: str = ""
-    speaker: int = 0
+    statistics: Literal["voiced", "all", "neutral"] = "all"
+    embedding: Literal["", "statistics", "knowledge"] = ""
+    speaker: Annotated[int, within(0, 16384)] = 0
     calibrate: bool = False
-    stranger_factor: float = 1.0
+    stranger_factor: Annotated[float, within(1e-3, 1e3)] = 1.0
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -241,20 +255,15 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     gate: GateConfig = field(default_factory=GateConfig)
-    sure: float = 0.5
+    sure: Share = 0.5
 
     def __post_init__(self) -> None:
-        _one_of("statistics", self.statistics, ("voiced", "all", "neutral"))
-        _one_of("embedding", self.embedding, EMBEDDINGS)
-        _one_of("normalizer_state", self.normalizer_state, tuple(NormalizerState))
-        if self.stranger_factor <= 0:
-            raise ConfigError(f"recipe: need stranger_factor > 0, got {self.stranger_factor}")
-        if not 0.0 <= self.sure <= 1.0:
-            raise ConfigError(f"recipe: need 0 <= sure <= 1, got {self.sure}")
-        if self.speaker < 0 or (self.speaker and self.embedding):
-            raise ConfigError("recipe: give embedding or speaker, the latter 0 or more")
+        if self.speaker and self.embedding:
+            raise FieldError("speaker", "give embedding or speaker, not both")
         if self.text.tokens and self.train.mixup:
-            raise ConfigError("recipe: train.mixup mixes sounds, but words cannot be mixed")
+            raise FieldError("train.mixup", "mixes sounds, but words cannot be mixed")
+        if self.train.time_mask > self.window_frames:
+            raise FieldError("train.time_mask", f"exceeds window_frames = {self.window_frames}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the inverse of `parse_recipe`."""
@@ -273,50 +282,66 @@ def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"recipe: {name} = {value!r}; want one of {', '.join(known)}")
-
-
-def _section(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    if unknown := set(table) - known:
-        raise ConfigError(f"recipe, [{where}]: unknown {sorted(unknown)}; known: {sorted(known)}")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-    except TypeError as error:
-        raise ConfigError(f"recipe, [{where}]: {error}") from error
-
-
 def parse_recipe(table: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain values.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value makes no sense.
+        ConfigError: a key is unknown or missing, or a value makes no sense; told by its path.
     """
-    values = dict(table)
+    recipe = typed(dict(table), Recipe)
     # A recipe may name classes as another corpus does.
-    if "labels" in values:
-        values["labels"] = [canonical(name) for name in values["labels"]]
-    values["merge"] = {canonical(a): canonical(b) for a, b in values.get("merge", {}).items()}
-    for name, kind in (
-        ("normalizer", NormalizerConfig),
-        ("windows", WindowsConfig),
-        ("augment", AugmentConfig),
-        ("text", TextConfig),
-        ("train", TrainConfig),
-        ("smoothing", SmoothingConfig),
-        ("gate", GateConfig),
-    ):
-        values[name] = _section(kind, values.get(name, {}), name)
-    if missing := {
-        f.name
-        for f in fields(Recipe)
-        if f.name not in values and f.default is MISSING and f.default_factory is MISSING
-    }:
-        raise ConfigError(f"recipe: missing {sorted(missing)}")
+    recipe = replace(
+        recipe,
+        labels=tuple(map(canonical, recipe.labels)),
+        merge={canonical(a): canonical(b) for a, b in recipe.merge.items()},
+    )
+    check_labels(recipe.labels)
+    width = front_end_width(recipe.frontend, recipe.frontend_params)
+    check_model(recipe.model, recipe.model_params, where="model_params")
+    if recipe.train.feature_mask > width:
+        raise FieldError("train.feature_mask", f"is more than the front end's {width} features")
+    return recipe
+
+
+def front_end_width(name: str, params: Mapping[str, Any]) -> int:
+    """Features of a front end's frame.
+
+    Raises:
+        ConfigError: no such front end, or a parameter that makes no sense; told by their keys in a
+            recipe.
+    """
+    if name not in FRONT_ENDS:
+        raise FieldError("frontend", f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
+    check_front_end(name, params, where="frontend_params")
+    return _width(name, json.dumps(params))
+
+
+@lru_cache
+def _width(frontend: str, params: str) -> int:
+    # Filter banks take their time, and most variants of a recipe have the same.
+    return make_extractor(frontend, json.loads(params)).width
+
+
+def check_ranges(**ranges: tuple[float, float]) -> None:
+    """Check that the second value of each is not below the first.
+
+    Raises:
+        FieldError: it is, in the field of that name.
+    """
+    for name, (least, most) in ranges.items():
+        if least > most:
+            raise FieldError(name, f"the range ends below its begin, got [{least}, {most}]")
+
+
+def read_recipe_file(file: Traversable) -> dict[str, Any]:
+    """Parse a TOML file of the size that a recipe may have.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
     try:
-        state = NormalizerState(values.get("normalizer_state", NormalizerState.COLD))
-    except ValueError as error:
-        raise ConfigError(f"recipe: {error}") from error
-    return _section(Recipe, {**values, "normalizer_state": state}, "top level")
+        return parse_toml(file.read_text("utf-8"), LIMITS)
+    except OSError as error:
+        raise ConfigError(f"cannot read ({os_reason(error)})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 (byte {error.start})") from error

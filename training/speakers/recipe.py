@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 
 from ser_stream.errors import ConfigError
 from ser_stream.features.logmel import LogMelExtractor
-from ser_stream.features.registry import check_front_end, make_extractor
+from ser_stream.features.registry import make_extractor
 from ser_stream.models.embedder import Voicing, centred
+from ser_stream.typed import FieldError, sized, typed, within
 from training.models.xvector import RECEPTIVE_FIELD, XVectorConfig
-from training.recipe.config import AugmentConfig
+from training.recipe.config import (
+    AugmentConfig,
+    Epochs,
+    LearningRate,
+    Seed,
+    Share,
+    WeightDecay,
+    check_ranges,
+    front_end_width,
+    read_recipe_file,
+)
 
-T = TypeVar("T")
+Seconds = Annotated[float, within(0.01, 600.0)]
+# What the data decide of a network, and no recipe.
+DECIDED = ("n_speakers", "n_features")
 # Fewest frames of a recording; a shorter one is repeated, in training and in trials.
 LEAST_FRAMES = RECEPTIVE_FIELD + 5
 
@@ -46,30 +58,26 @@ class TrainConfig:
         seed: of everything random.
     """
 
-    epochs: int = 30
-    batch_size: int = 64
-    lr: float = 2e-3
-    weight_decay: float = 1e-2
-    warmup_steps: int = 100
-    clip_norm: float = 5.0
-    crop_s: tuple[float, float] = (1.5, 3.0)
-    disturbed_share: float = 0.5
-    speed_copies: int = 0
-    speed: float = 0.15
-    channel_db: float = 0.0
-    feature_mask: int = 0
-    time_mask: int = 0
-    seed: int = 0
+    epochs: Epochs = 30
+    batch_size: Annotated[int, within(2, 1_000_000)] = 64
+    lr: LearningRate = 2e-3
+    weight_decay: WeightDecay = 1e-2
+    warmup_steps: Annotated[int, within(0, 1_000_000_000)] = 100
+    clip_norm: Annotated[float, within(1e-12, 1e12)] = 5.0
+    crop_s: tuple[Seconds, Seconds] = (
+        1.5,
+        3.0,
+    )
+    disturbed_share: Share = 0.5
+    speed_copies: Annotated[int, within(0, 100)] = 0
+    speed: Annotated[float, within(0.0, 0.9)] = 0.15
+    channel_db: Annotated[float, within(0.0, 200.0)] = 0.0
+    feature_mask: Annotated[int, within(0, 65536)] = 0
+    time_mask: Annotated[int, within(0, 65536)] = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ConfigError("speakers: need train.epochs >= 1 and train.batch_size >= 2")
-        if not 0.0 < self.crop_s[0] <= self.crop_s[1]:
-            raise ConfigError(f"speakers: need 0 < shortest <= longest crop_s, got {self.crop_s}")
-        if not 0.0 <= self.disturbed_share <= 1.0:
-            raise ConfigError(f"speakers: got disturbed_share = {self.disturbed_share}; 0 to 1")
-        if self.speed_copies < 0 or not 0.0 <= self.speed < 1.0:
-            raise ConfigError("speakers: need train.speed_copies >= 0 and 0 <= train.speed < 1")
+        check_ranges(crop_s=self.crop_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class SpeakerRecipe:
         train: see `TrainConfig`.
     """
 
-    name: str
+    name: Annotated[str, sized(1, 200)]
     frontend: str
     frontend_params: dict[str, Any]
     source: str = ""
@@ -99,14 +107,19 @@ class SpeakerRecipe:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        check_front_end(self.frontend, self.frontend_params)
+        width = front_end_width(self.frontend, self.frontend_params)
         extractor = make_extractor(self.frontend, self.frontend_params)
-        centred(np.zeros((1, extractor.width), np.float32), self.centring, extractor.gain)
-        self.network(2, extractor.width)
+        try:
+            centred(np.zeros((1, width), np.float32), self.centring, extractor.gain)
+        except ConfigError as error:
+            raise FieldError("centring", str(error)) from error
+        self.network(2, width)
         if self.augment.speed_share:
-            raise ConfigError("speakers: augment.speed_share would change who it is; see train")
+            raise FieldError("augment.speed_share", "would change who it is; see train.speed")
         if self.train.channel_db and not isinstance(extractor, LogMelExtractor):
-            raise ConfigError("speakers: train.channel_db is for the front end logmel")
+            raise FieldError("train.channel_db", "is for the front end logmel")
+        if self.train.feature_mask > width:
+            raise FieldError("train.feature_mask", f"is more than the front end's {width} features")
 
     def network(self, n_speakers: int, n_features: int) -> XVectorConfig:
         """Configuration of the network.
@@ -114,25 +127,19 @@ class SpeakerRecipe:
         Raises:
             ConfigError: a parameter that it does not have, or a value that cannot work.
         """
-        taken = {f.name for f in fields(XVectorConfig)} - {"n_speakers", "n_features"}
-        if unknown := set(self.model) - taken:
-            raise ConfigError(f"speakers, [model]: unknown {sorted(unknown)}")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in self.model.items()
-        }
-        return XVectorConfig(n_speakers, n_features, **values)
+        if told := [name for name in DECIDED if name in self.model]:
+            raise FieldError("model", f"{', '.join(told)} are decided by the data; leave them out")
+        decided = dict(zip(DECIDED, (n_speakers, n_features), strict=True))
+        return typed({**self.model, **decided}, XVectorConfig, where="model")
 
 
 def parse_speaker_recipe(table: Mapping[str, Any]) -> SpeakerRecipe:
     """Build a recipe from plain values, the inverse of `dataclasses.asdict`.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value makes no sense.
+        ConfigError: a key is unknown or missing, or a value makes no sense; told by its path.
     """
-    values = dict(table)
-    for name, kind in (("voicing", Voicing), ("augment", AugmentConfig), ("train", TrainConfig)):
-        values[name] = _section(kind, values.get(name, {}), name)
-    return _section(SpeakerRecipe, values, "top level")
+    return typed(dict(table), SpeakerRecipe)
 
 
 def load_speaker_recipe(path: Path | None = None) -> SpeakerRecipe:
@@ -141,24 +148,8 @@ def load_speaker_recipe(path: Path | None = None) -> SpeakerRecipe:
     Raises:
         ConfigError: no such file, or it is not valid.
     """
+    file = resources.files("training") / "speakers.toml" if path is None else path
     try:
-        if path is None:
-            text = (resources.files("training") / "speakers.toml").read_text("utf-8")
-        else:
-            text = path.read_text(encoding="utf-8")
-        return parse_speaker_recipe(tomllib.loads(text))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"recipe {path}: {error}") from error
-
-
-def _section(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    of_kind = fields(kind)  # type: ignore[arg-type]
-    if unknown := set(table) - {f.name for f in of_kind}:
-        raise ConfigError(f"speakers, [{where}]: unknown {sorted(unknown)}")
-    if missing := {
-        f.name
-        for f in of_kind
-        if f.default is MISSING and f.default_factory is MISSING and f.name not in table
-    }:
-        raise ConfigError(f"speakers, [{where}]: missing {sorted(missing)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+        return parse_speaker_recipe(read_recipe_file(file))
+    except ConfigError as error:
+        raise ConfigError(f"recipe {file}: {error}") from error

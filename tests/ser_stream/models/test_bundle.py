@@ -69,7 +69,7 @@ def test_the_batch_is_free(bundle):
         ({"temperature": 0.0}, "temperature: expected a number >= 1e-06"),
         ({"logit_bias": [0.0, 1.0]}, "2 biases for 4 labels"),
         ({"window_frames": 0}, "window_frames: expected an integer >= 1"),
-        ({"normalizer_state": "psychic"}, "normalizer_state: invalid enum value"),
+        ({"normalizer_state": "psychic"}, "normalizer_state: got 'psychic'; choose from"),
         ({"embedding": "x-vector"}, "unknown embedding"),
         ({"metrics": {"test": {"uar": 0.5}}}, "metrics.test: protocol is missing"),
         ({"metrics": []}, "metrics: expected a table, got a list"),

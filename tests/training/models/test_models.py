@@ -113,7 +113,7 @@ def test_lists_become_tuples_at_any_depth():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_an_unknown_parameter_is_told_with_the_known_ones(name):
-    with pytest.raises(ConfigError, match=rf"{name}: unknown parameter n_clases; known: n_classes"):
+    with pytest.raises(ConfigError, match=rf"{name}: unknown 'n_clases'; known: n_classes"):
         make_model(name, {"n_clases": 4})
 
 
