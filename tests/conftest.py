@@ -109,11 +109,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help=f"fail if every test of a group ({', '.join(GROUPS)}) was skipped",
     )
+    parser.addoption(
+        "--slow",
+        action="store_true",
+        help="run tests marked slow as well; those named on the command line always run",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all tests of a file, and one all that need something from outside."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow; let one process run all tests of a file or of `OUTSIDE`."""
+    named = [argument.split("[")[0] for argument in config.args if "::" in argument]
+    if not config.getoption("--slow"):
+        slow = [
+            item
+            for item in items
+            if item.get_closest_marker("slow") and not item.nodeid.startswith(tuple(named))
+        ]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     for item in items:
         outside = any(item.get_closest_marker(group) for group in OUTSIDE)
         item.add_marker(pytest.mark.xdist_group("outside" if outside else str(item.path)))

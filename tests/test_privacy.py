@@ -310,6 +310,7 @@ folds = { kind = "speaker", n_folds = 3, validation = 0.2 }
 """
 
 
+@pytest.mark.slow
 @pytest.mark.strace
 def test_training_and_export(watch):
     pytest.importorskip("torch")

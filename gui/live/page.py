@@ -33,6 +33,7 @@ from gui.parts.views import AffectPlane, ClassBars, Headline, LevelBar
 from gui.settings import Settings
 from gui.theme import Theme, class_colours
 from ser_stream.errors import SerStreamError
+from ser_stream.scoring.formats import by_row, named_formats
 from ser_stream.scoring.recorder import Recording
 from ser_stream.scoring.wording import confidence, perhaps, said, word_trouble
 from ser_stream.types import Prediction, Snapshot, State
@@ -182,8 +183,9 @@ class LivePage(QWidget):
         menu = QMenu(self)
         group = QActionGroup(menu)
         self.format_actions: dict[str, QAction] = {}
-        for suffix, text in (("csv", "&CSV"), ("jsonl", "&JSON lines")):
-            action = menu.addAction(text)
+        for dotted, name in named_formats(by_row()).items():
+            suffix = dotted.removeprefix(".")
+            action = menu.addAction(f"&{name}")
             action.setCheckable(True)
             action.setChecked(self._settings.text("rows", "csv") == suffix)
             action.triggered.connect(lambda _=False, s=suffix: self._settings.keep("rows", s))

@@ -33,6 +33,7 @@ from gui.settings import Settings
 from gui.theme import DARK, Theme, class_colours
 from ser_stream.errors import AudioError
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.scoring.formats import named_formats
 from ser_stream.stream.listening import Listening
 
 HINT = "Open a recording, or drop files or folders here"
@@ -281,8 +282,11 @@ class RecordingsPage(QWidget):
     def choose_export(self) -> Path | None:
         """Ask where the table is to be written."""
         start = str(Path(self._folder) / "scores.csv")
-        name, _ = QFileDialog.getSaveFileName(self, "Export", start, "CSV (*.csv)")
-        return Path(name) if name else None
+        kinds = {f"{name} (*{suffix})": suffix for suffix, name in named_formats().items()}
+        name, kind = QFileDialog.getSaveFileName(self, "Export", start, ";;".join(kinds))
+        if not name:
+            return None
+        return Path(name) if Path(name).suffix else Path(name).with_suffix(kinds[kind])
 
     def choose_manifest(self) -> Path | None:
         """Ask for the file that corrections are kept in; one that exists is added to."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from gui.recordings.waveform import clock_text
 from ser_stream.errors import SerStreamError
 from ser_stream.files import os_reason, replacing
-from ser_stream.scoring.formats import RowWriter, is_jsonl
+from ser_stream.scoring.formats import format_of
 from ser_stream.scoring.recordings import FileScore
 from ser_stream.scoring.wording import perhaps
 from ser_stream.types import State
@@ -34,10 +34,9 @@ def write_scores(path: Path, scores: Sequence[FileScore], labels: Sequence[str])
     Raises:
         SerStreamError: no name of a table, or the file cannot be written.
     """
-    jsonl = is_jsonl(path)
+    open_table = format_of(path).open
     try:
-        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-            writer = RowWriter(stream, jsonl)
+        with replacing(path) as part, open_table(part) as writer:
             for score in scores:
                 writer.write(score.row(labels))
     except OSError as error:

@@ -214,7 +214,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
     from rich.console import Console
 
     from ser_stream.cli.terminal import summary_lines
-    from ser_stream.scoring.formats import RowWriter
+    from ser_stream.scoring.formats import JsonLines
     from ser_stream.scoring.recorder import Recorder, Recording
     from ser_stream.scoring.sinks import RowSink, Timeline
     from ser_stream.words.live import open_listener
@@ -248,7 +248,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         recorder = Recorder(meta.labels, meta.sample_rate_hz)
         sinks: list[Sink] = [timeline, recorder]
         if options.jsonl:
-            sinks.append(RowSink(RowWriter(sys.stdout, True), meta.labels, meta.sample_rate_hz))
+            sinks.append(RowSink(JsonLines(sys.stdout), meta.labels, meta.sample_rate_hz))
         session = listening.session(source, sinks, options.duration_s, taps=[recorder])
         notices = _RecordingNotices(recorder)
         # Nothing may cut short what ends the files, a second signal neither.

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ser_stream.scoring.formats import by_row
+
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Model file; the shipped one without.")
 ]
@@ -36,7 +38,8 @@ GateOption = Annotated[
 ]
 JsonlOption = Annotated[bool, typer.Option("--jsonl", help="One JSON object per update on stdout.")]
 RecordOption = Annotated[
-    Path | None, typer.Option("--record", help="Write every update to a .jsonl or .csv file.")
+    Path | None,
+    typer.Option("--record", help=f"Write every update to a {' or '.join(by_row())} file."),
 ]
 RecordAudioOption = Annotated[
     Path | None,

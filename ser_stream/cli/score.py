@@ -26,6 +26,7 @@ from ser_stream.cli.options import (
 )
 from ser_stream.cli.table import batch_of
 from ser_stream.errors import ConfigError
+from ser_stream.scoring.formats import FORMATS
 
 if TYPE_CHECKING:
     from ser_stream.scoring.words import Transcripts
@@ -45,7 +46,8 @@ def score(
         bool, typer.Option("--windows", help="One row per window instead of one per file.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .csv or .jsonl file, not stdout.")
+        Path | None,
+        typer.Option("--output", "-o", help=f"A {' or '.join(FORMATS)} file, not stdout."),
     ] = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="JSON lines on stdout, not CSV.")] = False,
     model: ModelOption = None,
@@ -141,7 +143,7 @@ def transcribe(
 
     if output is not None and output.suffix.lower() != ".csv":
         raise ConfigError(f"{output}: name a .csv file")
-    with batch_of("transcribed", paths, output, jsonl=False) as batch:
+    with batch_of("transcribed", paths, output) as batch:
         recognizer = make_asr(asr, whole=True)
         for path in batch:
             try:

@@ -78,7 +78,9 @@ class Batch:
 
 
 @contextlib.contextmanager
-def batch_of(verb: str, paths: Iterable[Path], output: Path | None, jsonl: bool) -> Iterator[Batch]:
+def batch_of(
+    verb: str, paths: Iterable[Path], output: Path | None, jsonl: bool = False
+) -> Iterator[Batch]:
     """Find recordings and write their table; end the command with its exit code if some failed.
 
     The file ``output`` appears, or is replaced, once all is done. If the batch is cut short, what
@@ -87,7 +89,7 @@ def batch_of(verb: str, paths: Iterable[Path], output: Path | None, jsonl: bool)
     Args:
         verb: what is done to a recording, as "scored".
         paths: files and folders.
-        output: ``.csv`` or ``.jsonl``; None writes to stdout.
+        output: a file of a format of `ser_stream.scoring.formats`; None writes to stdout.
         jsonl: JSON lines on stdout, not CSV.
 
     Raises:
@@ -138,17 +140,17 @@ def _tell_end(error: BaseException, batch: Batch, output: Path | None, kept: lis
 
 @contextlib.contextmanager
 def _table(output: Path | None, jsonl: bool, kept: list[Path]) -> Iterator[RowWriter]:
-    from ser_stream.scoring.formats import RowWriter, is_jsonl
+    from ser_stream.scoring.formats import Csv, JsonLines, format_of
 
     if output is None:
-        yield RowWriter(sys.stdout, jsonl)
+        yield JsonLines(sys.stdout) if jsonl else Csv(sys.stdout)
         return
-    jsonl = is_jsonl(output)
+    open_table = format_of(output).open
     try:
         with replacing(output) as part:
             try:
-                with part.open("w", encoding="utf-8", newline="") as stream:
-                    yield RowWriter(stream, jsonl)
+                with open_table(part) as writer:
+                    yield writer
             except BaseException:
                 kept += _keep(part, output)
                 raise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import soundfile
 
@@ -27,7 +27,7 @@ from ser_stream.audio.sound_writer import (
 )
 from ser_stream.errors import SerStreamError
 from ser_stream.files import create_together, discard, os_reason
-from ser_stream.scoring.formats import RowWriter, is_jsonl
+from ser_stream.scoring.formats import RowWriter, row_writer_of
 from ser_stream.scoring.rows import live_row
 from ser_stream.types import AudioBlock, Float32, Prediction, Snapshot
 
@@ -43,7 +43,7 @@ class Recording:
     """What is written.
 
     Attributes:
-        rows: a .csv or .jsonl file of predictions; None for none.
+        rows: a file of predictions, in a format that is written row by row; None for none.
         audio: a .wav or .flac file of what is heard; None for no sound.
     """
 
@@ -52,7 +52,7 @@ class Recording:
 
     def __post_init__(self) -> None:
         if self.rows is not None:
-            is_jsonl(self.rows)  # refuses other names
+            row_writer_of(self.rows)  # refuses other names
         if self.audio is not None and self.audio.suffix.lower() not in SUFFIXES:
             raise SerStreamError(f"{self.audio}: name a .wav or a .flac file")
 
@@ -170,12 +170,12 @@ class Recorder:
 class _RowFile:
     """Rows in a file, each written whole by one call of the system."""
 
-    def __init__(self, file: io.FileIO, jsonl: bool) -> None:
+    def __init__(self, file: io.FileIO, writer: Callable[[TextIO], RowWriter]) -> None:
         self._file = file
         # A pipe or a device, which may stand in the place of a file, is only written to.
         self._is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         self._text = io.StringIO()
-        self._writer = RowWriter(self._text, jsonl)
+        self._writer = writer(self._text)
         self._end = self._synced = 0
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -314,7 +314,7 @@ def _create(
             files |= zip(group, create_together(group, overwrite=overwrite), strict=True)
         rows = sound = None
         if (path := wanted.rows) is not None:
-            rows = _RowFile(files[path], is_jsonl(path))
+            rows = _RowFile(files[path], row_writer_of(path))
         if (path := wanted.audio) is not None:
             kind = FlacWriter if path.suffix.lower() == ".flac" else WavWriter
             sound = kind(files[path], sample_rate_hz)

@@ -176,6 +176,7 @@ def test_a_corpus_without_pairs_is_told(tmp_path):
         irony.make_clips(crema_d.read(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_program_writes_its_table(tmp_path):
     toy = make_toy_corpus(tmp_path / "toy", takes=2)
     made(toy, tmp_path / "made")
@@ -218,6 +219,7 @@ def test_counts_of_labels_become_counts_of_tones():
     assert (program.of_tones(counts) == expected).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", [False, True])
 def test_the_network_can_learn_an_exclusive_or(attention):
     """Of as many made-up voices and words as it takes, unlike those of the corpus."""

@@ -162,7 +162,12 @@ def made(tmp_path_factory, speech) -> Callable[[str], Model]:
     return make
 
 
-@pytest.fixture(scope="module", params=GRAPHS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        name if name in STREAMS else pytest.param(name, marks=pytest.mark.slow) for name in GRAPHS
+    ],
+)
 def model(request, made) -> Model:
     return made(request.param)
 

@@ -76,7 +76,7 @@ class Opened:
         return opened
 
     def until(self, true: Callable[[], object]) -> None:
-        self.qtbot.waitUntil(lambda: bool(true()), timeout=20000)
+        self.qtbot.waitUntil(lambda: bool(true()), timeout=120_000)
 
     def start(self, seconds: float = 0.0, speech: np.ndarray | None = None) -> FedSource:
         n = len(self.sources)
@@ -363,7 +363,7 @@ def test_microphones_are_chosen_by_name_and_remembered(opened, settings, devices
     assert choices.device == devices[1]
     again = MainWindow(settings)
     qtbot.addWidget(again)
-    qtbot.waitUntil(lambda: again.choices.device == devices[1])
+    qtbot.waitUntil(lambda: again.choices.device == devices[1], timeout=120_000)
     # It is not there: it stays wanted, and opening it will say so.
     devices[:] = [DEVICES[0]]
     choices.refresh.click()
@@ -440,7 +440,7 @@ def test_a_model_that_is_gone_gives_way_to_the_shipped_one(qtbot, settings, devi
     settings.keep("model", str(tmp_path / "gone.onnx"))
     window = MainWindow(settings)
     qtbot.addWidget(window)
-    qtbot.waitUntil(lambda: window.choices.bundle is not None, timeout=10000)
+    qtbot.waitUntil(lambda: window.choices.bundle is not None, timeout=120_000)
     assert window.choices.model_box.currentText() == SHIPPED
     assert "gone.onnx" in window.errors.message.text()
     window.errors.close()

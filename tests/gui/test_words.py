@@ -58,7 +58,7 @@ class ScriptedAsr(FakeAsr):
 
     def accept(self, samples: Float32) -> None:
         if self._gate is not None:
-            self._gate.wait(20)
+            self._gate.wait(120)
         super().accept(samples)
 
     def words(self) -> list[Word]:
@@ -444,7 +444,7 @@ def test_vectors_are_chosen_checked_and_remembered(qtbot, settings, folder, bund
             choices.tick()
             return bool(true())
 
-        qtbot.waitUntil(tick, timeout=20000)
+        qtbot.waitUntil(tick, timeout=120_000)
 
     choices.take_model(bundle)
     assert choices.isHidden()
@@ -478,7 +478,7 @@ def test_vectors_are_chosen_checked_and_remembered(qtbot, settings, folder, bund
     again = WordChoices(settings, errors.append)
     qtbot.addWidget(again)
     again.take_model(reading)
-    qtbot.waitUntil(lambda: (again.tick(), again.reader)[1] is not None, timeout=20000)
+    qtbot.waitUntil(lambda: (again.tick(), again.reader)[1] is not None, timeout=120_000)
     # Another model's vectors are another choice.
     again.take_model(bundle)
     assert again.reader is None

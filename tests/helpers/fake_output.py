@@ -45,7 +45,7 @@ class FakeStream:
 
     def close(self) -> None:
         self._end.set()
-        self._thread.join(10.0)
+        self._thread.join(120.0)
         self.closed = True
 
 

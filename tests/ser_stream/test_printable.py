@@ -20,7 +20,7 @@ from ser_stream.cli import app
 from ser_stream.cli.terminal import Meter, MeterView, plain_line
 from ser_stream.errors import SerStreamError
 from ser_stream.printable import one_line, printable
-from ser_stream.scoring.formats import RowWriter
+from ser_stream.scoring.formats import Csv, JsonLines
 from ser_stream.tables import guarded, table_rows, unguarded
 from ser_stream.types import Health, Snapshot, Word
 from tests.helpers.edited_bundle import edited
@@ -114,13 +114,13 @@ def test_rows_on_a_terminal_are_escaped_and_in_a_file_they_are_not():
     leader, follower = pty.openpty()
     row = {"path": f"{STEERING}.wav", "confidence": -0.5}
     with os.fdopen(follower, "w") as stream:
-        for jsonl in (False, True):
-            RowWriter(stream, jsonl).write(row)
+        for writer in (Csv, JsonLines):
+            writer(stream).write(row)
         shown = os.read(leader, 4096).decode()
     os.close(leader)
     assert not any(c in shown for c in "\x1b\x9b\u202e")
     file = io.StringIO()
-    RowWriter(file, True).write(row)
+    JsonLines(file).write(row)
     assert json.loads(file.getvalue()) == row
 
 
@@ -153,7 +153,7 @@ def test_a_table_is_guarded_and_read_back(tmp_path):
         {"path": "a.wav", "text": "@home", "share": None},
     ]
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = RowWriter(stream, False)
+        writer = Csv(stream)
         for row in rows:
             writer.write(row)
     with path.open(encoding="utf-8", newline="") as stream:

@@ -187,6 +187,7 @@ def test_a_fold_that_cannot_be_trained_does_not_take_the_others_along(toy, tmp_p
     assert 0 < len(folds) < 3
 
 
+@pytest.mark.slow
 def test_workers_give_what_one_process_gives(finished, toy, tmp_path):
     result = invoke(
         "run", write_recipe(tmp_path), "--corpus", f"crema-d={toy}", "-o", tmp_path / "run",
@@ -201,6 +202,7 @@ def test_workers_give_what_one_process_gives(finished, toy, tmp_path):
         assert theirs["speakers"] == ours["speakers"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_finished_folds_and_goes_on(toy, tmp_path):
     recipe = write_recipe(tmp_path, epochs=40)
     command = [
@@ -251,6 +253,7 @@ folds = { kind = "speaker", n_folds = 3, validation = 0.2 }
 """
 
 
+@pytest.mark.slow
 def test_torchrun_shares_the_batches(toy, tmp_path):
     # Without batch normalisation and dropout, halves of each batch in two processes give the
     # gradient of the whole batch in one.
@@ -298,6 +301,7 @@ print(f"<{before > 0} {threads()}>")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 def test_nothing_of_a_group_outlives_it(tmp_path):
     # What does may abort the interpreter when it ends, after all work is done.
@@ -313,6 +317,7 @@ def test_nothing_of_a_group_outlives_it(tmp_path):
     assert done.stdout.count("<True 0>") == 2, done.stdout
 
 
+@pytest.mark.slow
 def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
     result = invoke(
         "run", finished.parent / "tiny.toml", "--corpus", f"crema-d={toy}", "-o", tmp_path / "re",
@@ -338,6 +343,7 @@ def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
     assert report["best_epoch"] == 2
 
 
+@pytest.mark.slow
 def test_the_paper_protocol_mixes_speakers_and_says_so(toy, tmp_path):
     result = invoke(
         "run", "head_fusion/layers-1", "--protocol", "paper", "--corpus", f"crema-d={toy}",
@@ -382,6 +388,7 @@ def words(iemocap, tmp_path_factory) -> list[object]:
     return ["--vectors", folder / "vectors.txt", "--asr-transcripts", folder / "asr.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_reproduce_runs_the_tables_of_every_paper(paper, iemocap, words, tmp_path, monkeypatch):
     book = load_book(paper)
@@ -433,6 +440,7 @@ def three_rows(monkeypatch) -> None:
     monkeypatch.setattr("training.recipe.book.load_book", lambda name: few)
 
 
+@pytest.mark.slow
 def test_rows_that_need_an_option_are_named_and_run_once_it_is_there(
     three_rows, iemocap, words, tmp_path
 ):
@@ -491,6 +499,7 @@ def merged_table(table, changes):
     return merged(table, changes)
 
 
+@pytest.mark.slow
 def test_reproduce_goes_on_where_a_row_is_impossible(iemocap, tmp_path):
     # Of this speaker's improvised turns none is as long as a window, and no scripted one is given.
     shutil.copytree(iemocap, tmp_path / "part")
@@ -515,6 +524,7 @@ def test_reproduce_goes_on_where_a_row_is_impossible(iemocap, tmp_path):
     assert "| Table III | improvised | improvised | 76.18 | -- |" not in text
 
 
+@pytest.mark.slow
 def test_divisions_and_labels_can_be_told(iemocap, tmp_path):
     result = invoke(
         "run", "context_attention/mean", "--corpus", f"iemocap={iemocap}", "-o", tmp_path,
@@ -530,6 +540,7 @@ def test_divisions_and_labels_can_be_told(iemocap, tmp_path):
     assert fold["speakers"]["validation"] == ["iemocap/Ses04F"]
 
 
+@pytest.mark.slow
 def test_excited_counts_as_happy_only_where_told(iemocap, tmp_path):
     counts = {}
     for name, told in (("merged", []), ("apart", ["--merge", "none"])):

@@ -42,6 +42,7 @@ def interrupted(folder: Path, *arguments: object, epoch_is_over) -> str:
     return (folder.parent / "told").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_finished(tmp_path, toy):
     folder = tmp_path / "run"
     text = interrupted(
@@ -57,6 +58,7 @@ def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_finished(tmp_path, toy):
     assert len(list(folder.rglob("last.pt"))) == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_training_of_an_embedder(tmp_path, toy):
     folder, cache = tmp_path / "run", tmp_path / "cache"
     told = tmp_path / "told"

@@ -125,6 +125,7 @@ def test_wrong_plans_are_told(tmp_path):
             load_plan(path)
 
 
+@pytest.mark.slow
 def test_the_program_writes_the_table_and_goes_on(tmp_path):
     toy = make_toy_corpus(tmp_path / "toy")
     plan = tmp_path / "plan.toml"

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from ser_stream.cli import app
 from ser_stream.cli.table import Batch, progress_on
-from ser_stream.scoring.formats import RowWriter
+from ser_stream.scoring.formats import JsonLines
 from ser_stream.words.recognizers import AsrError
 
 RATE_HZ = 16000
@@ -272,7 +272,7 @@ def test_a_bar_that_is_drawn_at_every_file():
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
     files = [Path("a [red].wav"), Path("a talk with a name that is longer than the room.wav")]
     with progress_on(screen) as bar:
-        batch = Batch("scored", files, RowWriter(io.StringIO(), jsonl=True), bar)
+        batch = Batch("scored", files, JsonLines(io.StringIO()), bar)
         for path in batch:
             batch.progress(0.5)
             bar.refresh()

@@ -104,6 +104,7 @@ def test_windows_before_a_file_breaks_are_told(tmp_path, engine, speech):
     assert len(told) > 5
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path, bundle, speech):
     engine = Engine(bundle, EngineConfig(gate=False))
 

@@ -69,7 +69,7 @@ class Heard:
 
 def finish(session: Session) -> Session:
     session.start()
-    assert session.wait(30)
+    assert session.wait(120)
     return session
 
 
@@ -208,7 +208,7 @@ def test_stop_ends_an_endless_source(bundle, speech):
 
     session = Session(Endless(), Engine(bundle, OPEN))
     session.start()
-    assert session.heard.wait(10)
+    assert session.heard.wait(120)
     session.stop()
     assert session.snapshot.finished
     assert session.wait(0.0)
@@ -221,12 +221,12 @@ def test_an_interrupted_wait_does_not_end_a_session(bundle, speech):
     session = Session(source, Engine(bundle, OPEN), [sink])
     session.start()
     source.feed(speech[: 3 * RATE_HZ])
-    assert session.heard.wait(30)
+    assert session.heard.wait(120)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(KeyboardInterrupt):
-            session.wait(30)
+            session.wait(120)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not session.wait(0.0)

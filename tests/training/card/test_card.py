@@ -202,6 +202,7 @@ def test_clips_of_a_speaker_are_joined(bundle, toy):
     assert all(0 < s.change_s < s.ends_s[-1] for s in changing if s.change_s is not None)
 
 
+@pytest.mark.slow
 def test_the_command_writes_everything(model, data, tmp_path):
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(app, ["card", *arguments, "--data", str(data)])
@@ -223,6 +224,7 @@ def test_the_command_writes_everything(model, data, tmp_path):
         assert f"({image})" in text
 
 
+@pytest.mark.slow
 def test_several_cards_make_a_table_and_are_not_made_twice(model, data, tmp_path):
     other = edited(tmp_path, metrics=OF_TOYS, profiles=False).rename(tmp_path / "stranger.onnx")
 
@@ -270,6 +272,7 @@ def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path)
         assert f"crema-d all {Hearing.CALIBRATED}" not in found or path == model
 
 
+@pytest.mark.slow
 def test_a_corpus_is_a_reader_and_a_row(model, data, tmp_path, monkeypatch):
     def read(folder: Path) -> list[Utterance]:
         return [
