@@ -74,6 +74,8 @@ class Extractor(ABC):
         look_ahead: frames after a frame that it depends on; a frame is ready that much later.
         gain: what each feature gains when the recording gets 1 dB louder, float32 (width,); None
             where that is no constant.
+        bands: so many features at the beginning are levels of frequency bands in dB, from low to
+            high, so that a filter adds its response to them.
     """
 
     config: Any
@@ -84,6 +86,7 @@ class Extractor(ABC):
     look_back: int = 0
     look_ahead: int = 0
     gain: Float32 | None = None
+    bands: int = 0
 
     def computes_like(self, other: Extractor) -> bool:
         """Whether both give the same frames for the same samples."""

@@ -64,6 +64,7 @@ class LogMelExtractor(FramewiseExtractor):
         self.config = c = config
         self.sample_rate_hz, self.hop_length = c.sample_rate_hz, c.hop_length
         self.frame_length, self.width = c.n_fft, c.n_mels + (3 if c.prosody else 0)
+        self.bands = c.n_mels
         self._spectrum = spectrum = MelSpectrum(c, c.a_weighted, c.range_db)
         self._voice = None
         if c.prosody:

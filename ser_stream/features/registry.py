@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from ser_stream.errors import ConfigError
@@ -19,12 +20,37 @@ from ser_stream.features.normalizer import (
 from ser_stream.features.spectrogram import SpectrogramConfig, SpectrogramExtractor
 from ser_stream.typed import typed
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEndKind:
+    """One row of the registry. What else there is to know, an `Extractor` says of itself.
+
+    Attributes:
+        config: a frozen dataclass of plain values, each with its range and a default.
+        extractor: built from such a configuration.
+    """
+
+    config: type[Any]
+    extractor: Callable[[Any], Extractor]
+
+    def __post_init__(self) -> None:
+        if not is_dataclass(self.config):
+            raise ConfigError(f"a front end needs a dataclass to configure it, got {self.config}")
+        bare = [
+            field.name
+            for field in fields(self.config)
+            if field.default is MISSING and field.default_factory is MISSING
+        ]
+        if bare:
+            raise ConfigError(f"{self.config.__name__}: no default for {', '.join(bare)}")
+
+
 # Closed: a model file names one of these and can bring no code of its own.
-FRONT_ENDS: dict[str, tuple[type[Any], Callable[[Any], Extractor]]] = {
-    "mfcc": (MfccConfig, MfccExtractor),
-    "logmel": (LogMelConfig, LogMelExtractor),
-    "spectrogram": (SpectrogramConfig, SpectrogramExtractor),
-    "is09": (LldConfig, LldExtractor),
+FRONT_ENDS: dict[str, FrontEndKind] = {
+    "mfcc": FrontEndKind(config=MfccConfig, extractor=MfccExtractor),
+    "logmel": FrontEndKind(config=LogMelConfig, extractor=LogMelExtractor),
+    "spectrogram": FrontEndKind(config=SpectrogramConfig, extractor=SpectrogramExtractor),
+    "is09": FrontEndKind(config=LldConfig, extractor=LldExtractor),
 }
 
 
@@ -36,7 +62,7 @@ def make_extractor(name: str, params: Mapping[str, Any]) -> Extractor:
             another type, or is out of range.
     """
     config = check_front_end(name, params)
-    return FRONT_ENDS[name][1](config)
+    return FRONT_ENDS[name].extractor(config)
 
 
 def check_front_end(name: str, params: Mapping[str, Any], where: str = "") -> Any:
@@ -49,8 +75,7 @@ def check_front_end(name: str, params: Mapping[str, Any], where: str = "") -> An
     """
     if name not in FRONT_ENDS:
         raise ConfigError(f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
-    config_type, _ = FRONT_ENDS[name]
-    return typed(dict(params), config_type, where=where or f"front end {name}")
+    return typed(dict(params), FRONT_ENDS[name].config, where=where or f"front end {name}")
 
 
 def make_normalizer(

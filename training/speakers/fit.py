@@ -71,7 +71,7 @@ def train_speakers(
     rate = extractor.sample_rate_hz / extractor.hop_length
     voices = Voices(store, recipe.voicing, rate)
     slower = None if copies is None else Voices(copies, recipe.voicing, rate)
-    crops = Crops(recipe, speakers, voices, slower)
+    crops = Crops(recipe, speakers, voices, slower, extractor.bands)
     if len(crops.names) < 2:
         raise TrainingError(f"telling speakers apart needs two or more, got {len(crops.names)}")
     torch.manual_seed(config.seed)

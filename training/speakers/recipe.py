@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import numpy as np
 
 from ser_stream.errors import ConfigError
-from ser_stream.features.logmel import LogMelExtractor
 from ser_stream.features.registry import make_extractor
 from ser_stream.models.embedder import Voicing, centred
 from ser_stream.typed import FieldError, sized, typed, within
@@ -116,8 +115,11 @@ class SpeakerRecipe:
         self.network(2, width)
         if self.augment.speed_share:
             raise FieldError("augment.speed_share", "would change who it is; see train.speed")
-        if self.train.channel_db and not isinstance(extractor, LogMelExtractor):
-            raise FieldError("train.channel_db", "is for the front end logmel")
+        if self.train.channel_db and not extractor.bands:
+            raise FieldError(
+                "train.channel_db",
+                f"needs levels of frequency bands, which the front end {self.frontend} has not",
+            )
         if self.train.feature_mask > width:
             raise FieldError("train.feature_mask", f"is more than the front end's {width} features")
 

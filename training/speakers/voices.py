@@ -106,6 +106,7 @@ class Crops:
         speakers: of each recording.
         voices: of each recording.
         copies: the same at other speeds, after the clean variant; None without.
+        bands: features that are levels of frequency bands, see `Extractor`.
     """
 
     def __init__(
@@ -114,9 +115,10 @@ class Crops:
         speakers: Sequence[str],
         voices: Voices,
         copies: Voices | None,
+        bands: int,
     ) -> None:
         self._config = recipe.train
-        self._bands = int(recipe.frontend_params.get("n_mels", 0))
+        self._bands = bands
         # Class by class, recording by recording, variant by variant.
         by_class: dict[str, list[list[VoicedClip]]] = {}
         for i, speaker in enumerate(speakers):

@@ -24,17 +24,14 @@ CONFIG_OF_DELTAS = {"n_fft": 400, "hop_length": 160, "n_mels": 40, "n_mfcc": 32,
 DELTAS = MfccConfig(**CONFIG_OF_DELTAS, deltas=2)
 # Every kind of frame count there is: no context, pitch, deltas with and without the second order.
 EXTRACTORS = {
-    "mfcc": ("mfcc", {}),
+    **{name: (name, {}) for name in FRONT_ENDS},
     "mfcc with pitch": ("mfcc", {"pitch": True, "f_max_hz": 5300.0}),
     "mfcc with one delta": ("mfcc", {"pitch": True, "deltas": 1}),
     "mfcc with two deltas": ("mfcc", {"n_fft": 400, "hop_length": 160, "n_mels": 40, "deltas": 2}),
-    "logmel": ("logmel", {}),
     "logmel of the shipped model": (
         "logmel",
         {"n_fft": 1024, "hop_length": 256, "prosody": True, "a_weighted": True, "range_db": 60.0},
     ),
-    "spectrogram": ("spectrogram", {}),
-    "is09": ("is09", {}),
 }
 
 

@@ -25,6 +25,7 @@ from export.parity import ParityError
 from export.speaker import export_speaker
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.features.extractor import Frames
+from ser_stream.features.registry import make_extractor
 from ser_stream.models.bundle import default_model_path
 from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta, centred
 from ser_stream.stream.speaker_tracker import PIECE_FRAMES, SpeakerTracker, TrackerConfig
@@ -48,7 +49,7 @@ from training.speakers.trials import (
     held_out_error_rate,
     joined_recordings,
 )
-from training.speakers.voices import divide
+from training.speakers.voices import Crops, Voices, divide
 
 RATE_HZ = 16000
 SPEAKERS = (0, 2, 3, 5, 7, 1, 4, 6)
@@ -79,8 +80,6 @@ def small():
 @pytest.fixture(scope="module")
 def heard(small):
     """Eight speakers, six recordings each; the last three, 1, 4 and 6, are not trained on."""
-    from ser_stream.features.registry import make_extractor
-
     extractor = make_extractor(small.frontend, small.frontend_params)
     names = [f"toy/{s}" for s in SPEAKERS for _ in range(6)]
     clips = [voice(s, 1.0, k) for s in SPEAKERS for k in range(6)]
@@ -303,6 +302,23 @@ def test_a_copy_at_another_speed_is_another_speaker(small, heard):
     copies = FeatureStore([[row[0], row[0]] for row in store.frames])
     trained = train_speakers(recipe, names[:12], store.subset(range(12)), copies.subset(range(12)))
     assert trained.speakers == ("toy/0", "toy/0@1", "toy/2", "toy/2@1")
+
+
+def test_a_filter_is_drawn_for_the_bands_of_any_configuration(small, heard):
+    names, store = heard
+    recipe = replace(small, train=replace(small.train, channel_db=3.0), frontend_params={})
+    extractor = make_extractor(recipe.frontend, recipe.frontend_params)
+    assert extractor.bands == 40
+    voices = Voices(store, recipe.voicing, 100.0)
+    clean = replace(recipe, train=replace(recipe.train, channel_db=0.0))
+    a, b = (
+        Crops(r, names, voices, None, extractor.bands).draw(0, 50, np.random.default_rng(0))
+        for r in (recipe, clean)
+    )
+    change = (a - b)[:, : extractor.bands]
+    assert np.abs(change[0]).max() > 0.1
+    np.testing.assert_allclose(change, np.broadcast_to(change[0], change.shape), atol=1e-4)
+    np.testing.assert_array_equal(a[:, extractor.bands :], b[:, extractor.bands :])
 
 
 def test_one_speaker_cannot_be_told_apart(small, heard):
