@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.choices.row import Choices
-from gui.parts.forms import text_label
+from gui.parts.forms import TextLabel
 from gui.parts.views import LevelBar
 from gui.theme import Theme
 from ser_stream.audio.level import level_dbfs
@@ -171,7 +171,7 @@ class CalibratePage(QWidget):
         self.bar.setRange(0, 1000)
         self.bar.setFormat("")
         self.level = LevelBar()
-        self.result = text_label("result")
+        self.result = TextLabel("result")
         self.list = QListWidget()
         self.list.setAccessibleName("profiles")
         known = QLabel("&Profiles")

@@ -94,3 +94,46 @@ class Job(Generic[T]):
             self._error = error
         finally:
             self._over.set()
+
+
+class Writes:
+    """Jobs that write files, with what is shown of each result; none is cancelled.
+
+    Args:
+        report: told of what they raise.
+    """
+
+    def __init__(self, report: Callable[[Exception], None]) -> None:
+        self._report = report
+        self._pending: list[tuple[Job[int], Callable[[int], None]]] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether all results have been shown."""
+        return not self._pending
+
+    def start(self, write: Callable[[], int], then: Callable[[int], None]) -> None:
+        """Start ``write`` after those before it; `tick` hands what it returns to ``then``."""
+        before = self._pending[-1][0] if self._pending else None
+
+        def work(control: JobControl) -> int:
+            # Two at once would each write the file as it was before.
+            if before is not None:
+                before.wait()
+            return write()
+
+        self._pending.append((Job(work, "write"), then))
+
+    def tick(self) -> None:
+        """Show the results that have come."""
+        for job, then in [entry for entry in self._pending if entry[0].done]:
+            self._pending.remove((job, then))
+            if job.error is not None:
+                self._report(job.error)
+            elif job.result is not None:
+                then(job.result)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until everything is written, up to ``timeout_s`` for each file."""
+        for job, _ in self._pending:
+            job.wait(timeout_s)

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from gui.calibrate import CalibratePage
 from gui.choices.row import Choices
 from gui.live.page import LivePage
-from gui.parts.forms import text_label
+from gui.parts.forms import TextLabel
 from gui.recordings.page import RecordingsPage
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT, Theme, palette, system_theme
@@ -47,7 +47,7 @@ class ErrorDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("ser-stream: something went wrong")
         self.setModal(False)
-        self.message = text_label("error")
+        self.message = TextLabel("error")
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details = QPlainTextEdit()
         self.details.setReadOnly(True)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from gui.choices.recognizer import POCKETSPHINX, is_installed
 from gui.jobs import Job
-from gui.parts.forms import combo, text_label
+from gui.parts.forms import TextLabel, combo
 from gui.parts.forms import tip as as_tip
 from gui.settings import Settings
 from ser_stream.models.bundle import ModelBundle
@@ -58,7 +58,7 @@ class WordChoices(QWidget):
 
         self.box = combo("words")
         self.box.setToolTip("Who listens for words; nobody does unless you ask")
-        self.note = text_label("which word vectors")
+        self.note = TextLabel("which word vectors")
         self.button = QPushButton("Word vectors...")
         self.button.setToolTip("Choose the file of word vectors that the model was trained with")
         row = QHBoxLayout(self)

@@ -1,4 +1,8 @@
-"""What a live view remembers: the newest minutes of predictions."""
+"""What a live view remembers: the newest minutes of predictions.
+
+A history listens on the session's worker thread, where all computing belongs, and hands a view
+copies. It outlives a stream: the next one, of another microphone perhaps, begins where a view says.
+"""
 
 from __future__ import annotations
 

@@ -3,91 +3,37 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from PySide6.QtCore import QFile, QIODevice, QPoint, QRectF, QStandardPaths
-from PySide6.QtGui import QAction, QActionGroup, QPainter
-from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import (
-    QCheckBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QMenu,
-    QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from gui.choices.row import Choices
+from gui.live.figures import Figures
 from gui.live.history import History
+from gui.live.record_controls import RecordControls
 from gui.live.spectrogram import COLUMN_S, Spectrogram
 from gui.live.stream import LiveStream, Status, StreamState
+from gui.live.texts import START_HINT, describe, words_note
 from gui.live.timeline import TimelinePlot
-from gui.parts.forms import text_label
+from gui.parts.forms import TextLabel, command_button
+from gui.parts.picture import save_picture
 from gui.parts.views import AffectPlane, ClassBars, Headline, LevelBar
 from gui.settings import Settings
 from gui.theme import Theme, class_colours
-from ser_stream.errors import SerStreamError
-from ser_stream.scoring.formats import by_row, named_formats
-from ser_stream.scoring.recorder import Recording
-from ser_stream.scoring.wording import confidence, perhaps, said, word_trouble
-from ser_stream.types import Prediction, Snapshot, State
-from ser_stream.words.reader import WordReader
+from ser_stream.types import Prediction
 
 TRAIL_S = 4.0
 # The trail is drawn from this many points at most.
 TRAIL_POINTS = 40
-FIGURES_EVERY_S = 0.5
 EMPTY_S = 60.0
-START_HINT = "Start listens (Ctrl+Space)"
-
-
-def describe(status: Status, labels: Sequence[str], source: str) -> tuple[str, str, str | None]:
-    """What the headline says: a large word, a smaller line, and the class that it names, if any."""
-    gone = f"{source} gives no sound for {status.still_s:.0f} s; it goes on when it does"
-    idle = {
-        StreamState.STARTING: ("opening", source),
-        StreamState.PAUSED: ("paused", "nothing is heard until you go on"),
-        StreamState.STILL: ("no audio", f"{gone}, or choose another"),
-        StreamState.STOPPED: ("stopped", START_HINT),
-        StreamState.FAILED: ("stopped", str(status.error)),
-    }
-    if status.state in idle:
-        return (*idle[status.state], None)
-    prediction = status.snapshot.prediction
-    if prediction is None:
-        return str(State.WARMING_UP), f"{status.snapshot.warm_up_s:.1f} s to go", None
-    detail = ""
-    if prediction.label is not None:
-        detail = f"{100 * (confidence(prediction) or 0.0):.0f} % sure"
-    elif prediction.state is State.NO_SPEECH:
-        detail = "nobody speaks"
-    elif prediction.smoothed is not None:
-        detail = perhaps(labels, prediction.smoothed)
-    return said(prediction), detail, prediction.label
-
-
-def words_note(snapshot: Snapshot, listens: bool, reads: bool, reader: WordReader | None) -> str:
-    """What is wrong with the words of a stream; empty if nothing is.
-
-    Args:
-        snapshot: the stream's newest.
-        listens: whether a recogniser was asked for.
-        reads: whether the model reads words.
-        reader: its vectors.
-    """
-    if (trouble := word_trouble(snapshot)) is not None:
-        return trouble
-    if reads and not listens:
-        return "words: the model reads them, but nobody listens; going by the sound alone"
-    if reads and reader is None:
-        return "words: the model lacks its word vectors; going by the sound alone"
-    return ""
 
 
 class LivePage(QWidget):
@@ -107,7 +53,7 @@ class LivePage(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._choices, self._settings, self._report = choices, settings, report
+        self._choices, self._report = choices, report
         self._stream: LiveStream | None = None
         self._history: History | None = None
         self._spectrogram: Spectrogram | None = None
@@ -116,10 +62,7 @@ class LivePage(QWidget):
         self._told: Exception | None = None
         self._shown: tuple[Prediction | None, StreamState] | None = None
         self._drawn_s = 0.0
-        self._figures_s = -math.inf
-        self._cpu = (time.monotonic(), time.process_time())
         self.ask_for_picture: Callable[[Path], Path | None] = self._ask_for_picture
-        self.ask_for_folder: Callable[[Path], Path | None] = self._ask_for_folder
 
         labels: Sequence[str] = ("",)
         self.headline = Headline()
@@ -127,25 +70,19 @@ class LivePage(QWidget):
         self.level = LevelBar()
         self.plane = AffectPlane()
         self.timeline = TimelinePlot(labels, EMPTY_S)
-        self.figures = text_label("latency, updates, lost samples and load")
-        self.note = text_label("what is wrong with the words")
+        self.figures = Figures()
+        self.note = TextLabel("what is wrong with the words")
         self.note.hide()
-        self.start_button = _button("&Start", "Listen (Ctrl+Space)", "Ctrl+Space")
-        self.pause_button = _button("&Pause", "Hear nothing for a while (Ctrl+P)", "Ctrl+P")
+        self.start_button = command_button("&Start", "Listen (Ctrl+Space)", "Ctrl+Space")
+        self.pause_button = command_button("&Pause", "Hear nothing for a while (Ctrl+P)", "Ctrl+P")
         self.pause_button.setCheckable(True)
-        self.stop_button = _button("S&top", "Stop listening (Ctrl+.)", "Ctrl+.")
-        self.record_button = _button("&Record", "Write every update to a file (Ctrl+R)", "Ctrl+R")
-        self.record_button.setCheckable(True)
-        self.audio_box = QCheckBox("with so&und")
-        self.audio_box.setToolTip("Record what is heard too; nothing is recorded unless you ask")
-        self.options_button = _button("&Options", "How and where recordings are written")
-        self.options_button.setMenu(self._make_options())
-        self.picture_button = _button("P&icture...", "Save the timeline (Ctrl+S)", "Ctrl+S")
+        self.stop_button = command_button("S&top", "Stop listening (Ctrl+.)", "Ctrl+.")
+        self.record = RecordControls(settings, report, self)
+        self.picture_button = command_button("P&icture...", "Save the timeline (Ctrl+S)", "Ctrl+S")
         self._lay_out()
         self.start_button.clicked.connect(self.start)
         self.pause_button.toggled.connect(self._pause)
         self.stop_button.clicked.connect(self.stop)
-        self.record_button.toggled.connect(self._record)
         self.picture_button.clicked.connect(self._save_picture)
         choices.device_changed.connect(self._start_again)
         choices.profile_changed.connect(self._start_again)
@@ -158,9 +95,7 @@ class LivePage(QWidget):
         for button in (self.start_button, self.pause_button, self.stop_button):
             buttons.addWidget(button)
         buttons.addStretch(1)
-        for widget in (
-            self.record_button, self.audio_box, self.options_button, self.picture_button,
-        ):  # fmt: skip
+        for widget in (*self.record.widgets, self.picture_button):
             buttons.addWidget(widget)
         now = QGridLayout()
         now.addWidget(self.headline, 0, 0)
@@ -178,23 +113,6 @@ class LivePage(QWidget):
         whole.addWidget(self.timeline, 4)
         whole.addWidget(self.note)
         whole.addWidget(self.figures)
-
-    def _make_options(self) -> QMenu:
-        menu = QMenu(self)
-        group = QActionGroup(menu)
-        self.format_actions: dict[str, QAction] = {}
-        for dotted, name in named_formats(by_row()).items():
-            suffix = dotted.removeprefix(".")
-            action = menu.addAction(f"&{name}")
-            action.setCheckable(True)
-            action.setChecked(self._settings.text("rows", "csv") == suffix)
-            action.triggered.connect(lambda _=False, s=suffix: self._settings.keep("rows", s))
-            group.addAction(action)
-            self.format_actions[suffix] = action
-        menu.addSeparator()
-        self.folder_action = menu.addAction("&Folder...")
-        self.folder_action.triggered.connect(self._choose_folder)
-        return menu
 
     # The stream
 
@@ -274,45 +192,11 @@ class LivePage(QWidget):
             else:
                 self._stream.resume()
 
-    # Recording
-
-    @property
-    def folder(self) -> Path:
-        """Where recordings go."""
-        kept = self._settings.text("folder")
-        if kept:
-            return Path(kept)
-        place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
-        return Path(place or Path.home()) / "ser-stream"
-
-    def _record(self, on: bool) -> None:
-        stream = self._stream
-        if stream is None or not on:
-            if stream is not None:
-                stream.recorder.end()
-            return
-        name = datetime.now().strftime("%Y-%m-%d %H.%M.%S")
-        sound = self.folder / f"{name}.wav" if self.audio_box.isChecked() else None
-        rows = self.folder / f"{name}.{self._settings.text('rows', 'csv')}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stream.record(Recording(rows, sound))
-        except (SerStreamError, OSError) as error:
-            self.record_button.setChecked(False)
-            self._report(error)
-
-    def _choose_folder(self) -> None:
-        folder = self.ask_for_folder(self.folder)
-        if folder is not None:
-            self._settings.keep("folder", str(folder))
-
-    def _ask_for_folder(self, now: Path) -> Path | None:
-        name = QFileDialog.getExistingDirectory(self, "Where recordings go", str(now))
-        return Path(name) if name else None
+    # The picture
 
     def _save_picture(self) -> None:
         name = datetime.now().strftime("%Y-%m-%d %H.%M.%S.png")
-        path = self.ask_for_picture(self.folder / name)
+        path = self.ask_for_picture(self.record.folder / name)
         if path is not None:
             try:
                 save_picture(self.timeline, path)
@@ -376,7 +260,7 @@ class LivePage(QWidget):
             self.timeline.show_stretch(stretch, columns, now_s)
             self._drawn_s = now_s
         self._show_words(stream, status)
-        self._show_figures(status)
+        self.figures.show_stream(stream, status)
 
     def _show_words(self, stream: LiveStream, status: Status) -> None:
         snapshot, listens = status.snapshot, stream.listens_for_words
@@ -391,45 +275,11 @@ class LivePage(QWidget):
 
     def _enable(self, status: Status | None) -> None:
         running = status is not None and status.running
-        heard = running and status is not None and status.state is not StreamState.STARTING
+        opened = running and status is not None and status.state is not StreamState.STARTING
         self.start_button.setEnabled(not running and not self._wanted)
-        self.pause_button.setEnabled(heard)
+        self.pause_button.setEnabled(opened)
         self.stop_button.setEnabled(running)
-        self.record_button.setEnabled(heard)
-        recording = self._stream is not None and self._stream.recorder.recording is not None
-        self.audio_box.setEnabled(not recording)
-        if self.record_button.isChecked() and not recording:
-            self.record_button.setChecked(False)
-
-    def _show_figures(self, status: Status) -> None:
-        now = time.monotonic()
-        if now - self._figures_s < FIGURES_EVERY_S:
-            return
-        self._figures_s = now
-        stream = self._stream
-        if stream is None:
-            return
-        health = status.snapshot.health
-        (since, used), cpu = self._cpu, time.process_time()
-        self._cpu = (now, cpu)
-        load = (cpu - used) / (now - since) if now > since else 0.0
-        recent = len(stream.history.since(stream.now_s - 5.0))
-        latency = "--" if health.latency_s is None else f"{1000 * health.latency_s:.0f} ms"
-        parts = [
-            f"latency {latency}",
-            f"{recent / min(5.0, max(stream.now_s, 0.1)):.0f} updates a second",
-            f"{health.lost_samples} samples lost",
-            f"processor {100 * load:.0f} % of a core",
-        ]
-        profile = stream.listening.profile
-        if profile is not None:
-            parts.append(f"profile {profile.name}")
-        recording = stream.recorder.recording
-        if recording is not None:
-            sound = " and sound" if recording.audio is not None else ""
-            note = f" ({stream.recorder.note})" if stream.recorder.note else ""
-            parts.append(f"recording{sound} to {recording.rows}{note}")
-        self.figures.setText(" · ".join(parts))
+        self.record.show_stream(self._stream, opened)
 
     def _tell_errors(self, stream: LiveStream, status: Status) -> None:
         error = stream.recorder.take_error()
@@ -438,36 +288,3 @@ class LivePage(QWidget):
         if status.error is not None and status.error is not self._told:
             self._told = status.error
             self._report(status.error)
-
-
-def save_picture(view: QWidget, path: Path) -> None:
-    """Draw ``view`` into a .png, or into a .svg that stays sharp at any size.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    if path.suffix.lower() == ".svg":
-        file = QFile(str(path))
-        if not file.open(QIODevice.OpenModeFlag.WriteOnly):
-            raise OSError(f"{path}: {file.errorString()}")
-        generator = QSvgGenerator()
-        generator.setOutputDevice(file)
-        generator.setSize(view.size())
-        generator.setViewBox(QRectF(0, 0, view.width(), view.height()))
-        painter = QPainter(generator)
-        view.render(painter, QPoint(0, 0))
-        painter.end()
-        file.close()
-    elif not view.grab().save(str(path)):
-        raise OSError(f"{path}: cannot write; name a .png or a .svg file")
-
-
-def _button(text: str, tip: str, shortcut: str = "") -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setAccessibleDescription(tip)
-    if shortcut:
-        button.setShortcut(shortcut)
-    button.setMinimumWidth(60)
-    button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
-    return button

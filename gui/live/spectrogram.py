@@ -1,4 +1,8 @@
-"""The sound under a live view: log-mel columns of the newest minute."""
+"""The sound under a live view: log-mel columns of the newest minute.
+
+A spectrogram is fed on the session's worker thread, and hands a view copies. It outlives a stream,
+as a history does.
+"""
 
 from __future__ import annotations
 

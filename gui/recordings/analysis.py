@@ -26,16 +26,16 @@ from ser_stream.words.recognizers import make_asr
 
 # Shorter pauses are no pauses: people breathe and hold plosives.
 PAUSE_S = 0.3
-# Reading the file is this share of the work; the rest is scoring.
-READING = 0.1
+# Computing the envelope is this share of the work; the rest is scoring.
+ENVELOPE_SHARE = 0.1
 
 
-class _ListeningDetector:
-    """Another detector whose answers are kept."""
+class _StoringDetector:
+    """Another detector whose probabilities are kept."""
 
     def __init__(self, detector: SpeechDetector) -> None:
         self._detector = detector
-        self._heard: list[Float32] = []
+        self._answers: list[Float32] = []
 
     @property
     def chunk_length(self) -> int:
@@ -43,17 +43,21 @@ class _ListeningDetector:
 
     def __call__(self, chunks: Float32) -> Float32:
         answer = self._detector(chunks)
-        self._heard.append(answer)
+        self._answers.append(answer)
         return answer
 
     def reset(self) -> None:
         self._detector.reset()
-        self._heard = []
+        self._answers = []
 
     def probabilities(self, chunks: int) -> Float32:
-        """Of the stream's ``chunks`` chunks; of the opening, which is heard twice, the second."""
-        heard = np.concatenate(self._heard) if self._heard else np.zeros(0, dtype=np.float32)
-        return heard[max(0, len(heard) - chunks) :]
+        """Of the stream's ``chunks`` chunks, float32 (chunks,).
+
+        The engine gives the opening to the detector twice; the second answers count.
+        """
+        empty = np.zeros(0, dtype=np.float32)
+        answers = np.concatenate(self._answers) if self._answers else empty
+        return answers[max(0, len(answers) - chunks) :]
 
 
 def speech_spans(speech: np.ndarray, chunk_s: float, pause_s: float = PAUSE_S) -> Float64:
@@ -78,8 +82,8 @@ def merged(spans: Float64, gap_s: float) -> Float64:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What the model heard in a recording.
+class AnalysisResult:
+    """What the model made of a recording.
 
     Attributes:
         score: of the whole.
@@ -104,7 +108,7 @@ def _transcripts(listening: Listening, recognizer: str) -> Transcripts | None:
 
 
 class Analysis:
-    """The work on one recording: its envelope first, then what the model hears in it.
+    """The work on one recording: its envelope first, then the model's scores.
 
     Args:
         path: the recording.
@@ -116,11 +120,11 @@ class Analysis:
     def __init__(self, path: Path, listening: Listening, recognizer: str = "") -> None:
         self.path = path
         self.listening = listening
-        # Swapped in one assignment, for a view to draw while the model still listens.
+        # Swapped in one assignment, for a view to draw while the model still scores.
         self.envelope: Envelope | None = None
         self._recognizer = recognizer
 
-    def run(self, control: JobControl) -> Heard:
+    def run(self, control: JobControl) -> AnalysisResult:
         """Do the work.
 
         Raises:
@@ -130,19 +134,19 @@ class Analysis:
         meta = self.listening.bundle.meta
         try:
             self.envelope = read_envelope(
-                self.path, lambda share: control.progress(READING * share)
+                self.path, lambda share: control.progress(ENVELOPE_SHARE * share)
             )
         except AudioError:
             # Scoring finds the same, and says so.
             self.envelope = None
-        detector = _ListeningDetector(SileroDetector())
+        detector = _StoringDetector(SileroDetector())
         engine = self.listening.engine(detector)
         predictions: list[Prediction] = []
         score = score_file(
             self.path,
             engine,
             predictions.append,
-            lambda share: control.progress(READING + (1.0 - READING) * share),
+            lambda share: control.progress(ENVELOPE_SHARE + (1.0 - ENVELOPE_SHARE) * share),
             _transcripts(self.listening, self._recognizer),
         )
         history = History(meta.labels, meta.sample_rate_hz, max(1, len(predictions)))
@@ -150,7 +154,7 @@ class Analysis:
             history.write(prediction, Snapshot())
         chunk_s = detector.chunk_length / meta.sample_rate_hz
         chunks = detector.probabilities(int((score.duration_s or 0.0) / chunk_s))
-        return Heard(
+        return AnalysisResult(
             score,
             history.since(-1.0),
             speech_spans(chunks >= meta.gate.threshold, chunk_s),

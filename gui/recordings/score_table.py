@@ -19,7 +19,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from gui.parts.forms import tip
-from gui.recordings.waveform import clock_text
+from gui.recordings.time_axis import clock_text
 from ser_stream.scoring.recordings import FileScore
 
 COLUMNS = ("File", "Label", "Confidence", "Duration", "Error")

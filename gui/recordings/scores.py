@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gui.recordings.waveform import clock_text
+from gui.recordings.time_axis import clock_text
 from ser_stream.errors import SerStreamError
 from ser_stream.files import os_reason, replacing
 from ser_stream.scoring.formats import format_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QKeyEvent, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -15,9 +15,11 @@ from gui.live.history import Stretch
 from gui.live.timeline import AXIS_WIDTH
 from gui.parts.curves import BeliefCurves, colour_axes
 from gui.recordings.analysis import merged
+from gui.recordings.drawing import Shade, columns, visible_beliefs, visible_spans
 from gui.recordings.envelope import Envelope
+from gui.recordings.time_axis import TimeAxis, TimeBox
 from gui.theme import DARK, Theme
-from ser_stream.types import Float32, Float64
+from ser_stream.types import Float64
 
 # The least that can be seen of a recording, s.
 LEAST_S = 0.25
@@ -28,99 +30,9 @@ EMPTY_S = 60.0
 # Beliefs that are closer are averaged: more can neither be told apart nor drawn quickly.
 PIXELS_PER_POINT = 6
 MOST_POINTS = 240
-STEPS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-TICK_PIXELS = 70
 # Below this height of its plot a legend hides what it explains.
 LEGEND_PIXELS = 60
 LEGEND_ROOM = 30
-
-
-def clock_text(seconds: float, decimals: int = 0) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    ticks = round(max(0.0, seconds) * 10**decimals)
-    whole, rest = divmod(ticks, 10**decimals)
-    minutes, s = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"
-    return f"{text}.{rest:0{decimals}}" if decimals else text
-
-
-class _TimeAxis(pg.AxisItem):
-    """Times as a clock shows them, at steps that fit clocks."""
-
-    def tickSpacing(  # noqa: N802 pyqtgraph's name
-        self,
-        minVal: float,  # noqa: N803
-        maxVal: float,  # noqa: N803
-        size: float,
-    ) -> list[tuple[float, float]]:
-        least = (maxVal - minVal) * TICK_PIXELS / max(1.0, size)
-        return [(next((s for s in STEPS_S if s >= least), STEPS_S[-1]), 0.0)]
-
-    def tickStrings(  # noqa: N802 pyqtgraph's name
-        self, values: Sequence[float], scale: float, spacing: float
-    ) -> list[str]:
-        decimals = 0 if spacing >= 1 else 1 if spacing >= 0.1 else 2
-        return [clock_text(v, decimals) for v in values]
-
-
-class _TimeBox(pg.ViewBox):
-    """Wheel zooms and dragging pans along time alone; shift-drag selects, a click points."""
-
-    def __init__(
-        self, point: Callable[[float], None], select: Callable[[float, float], None]
-    ) -> None:
-        super().__init__(enableMenu=False)
-        self._point, self._select = point, select
-        self.setMouseEnabled(x=True, y=False)
-
-    def mouseClickEvent(self, ev: Any) -> None:  # noqa: N802 pyqtgraph's name
-        if ev.button() == Qt.MouseButton.LeftButton:
-            ev.accept()
-            self._point(self._time(ev.scenePos()))
-
-    def mouseDragEvent(self, ev: Any, axis: int | None = None) -> None:  # noqa: N802
-        if ev.button() != Qt.MouseButton.LeftButton:
-            ev.ignore()
-        elif ev.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            ev.accept()
-            a, b = self._time(ev.buttonDownScenePos()), self._time(ev.scenePos())
-            self._select(min(a, b), max(a, b))
-        else:
-            super().mouseDragEvent(ev, axis=axis)
-
-    def _time(self, place: Any) -> float:
-        return float(self.mapSceneToView(QPointF(place)).x())
-
-
-class _Shade(pg.GraphicsObject):
-    """Upright bands behind a plot, as rectangles: filling the outline of many takes long."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bands: list[QRectF] = []
-        self._colour = QColor()
-
-    def set_colour(self, colour: QColor) -> None:
-        """Paint in ``colour`` from now on."""
-        self._colour = colour
-        self.update()
-
-    def show_spans(self, spans: Float64) -> None:
-        """Show bands from begin to end, (n, 2)."""
-        self.prepareGeometryChange()
-        self._bands = [QRectF(start, -2.0, end - start, 4.0) for start, end in spans.tolist()]
-        self.update()
-
-    def boundingRect(self) -> QRectF:  # noqa: N802 Qt's name
-        if not self._bands:
-            return QRectF()
-        return self._bands[0].united(self._bands[-1])
-
-    def paint(self, painter: QPainter, option: Any, widget: QWidget | None = None) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._colour)
-        painter.drawRects(self._bands)
 
 
 class RecordingPlot(QWidget):
@@ -172,7 +84,7 @@ class RecordingPlot(QWidget):
         self.sound.getAxis("bottom").setStyle(showValues=False)
         self.sound.getAxis("left").setTicks([[(0.0, "sound")]])
         self._speech: Float64 = np.zeros((0, 2))
-        self._shades = [_Shade(), _Shade()]
+        self._shades = [Shade(), Shade()]
         self._wave = pg.PlotCurveItem(connect="pairs", antialias=False)
         self._span: Any = pg.LinearRegionItem(movable=True)
         self._span.setZValue(10)
@@ -202,8 +114,8 @@ class RecordingPlot(QWidget):
         plot: Any = plots.addPlot(
             row=row,
             col=0,
-            viewBox=_TimeBox(self._point, self._select),
-            axisItems={"bottom": _TimeAxis("bottom")},
+            viewBox=TimeBox(self._point, self._select),
+            axisItems={"bottom": TimeAxis("bottom")},
         )
         plot.setMenuEnabled(False)
         plot.hideButtons()
@@ -416,47 +328,3 @@ class RecordingPlot(QWidget):
                 curve.setData([], [])
             else:
                 curve.setData(*visible_beliefs(self._stretch, i, start, end, points))
-
-
-def visible_spans(spans: Float64, start_s: float, end_s: float) -> Float64:
-    """Those of the spans (n, 2) in s that reach into a stretch."""
-    return spans[(spans[:, 1] > start_s) & (spans[:, 0] < end_s)]
-
-
-def columns(
-    envelope: Envelope, start_s: float, end_s: float, pixels: int, least: float
-) -> tuple[Float64, Float32]:
-    """Times in s and samples of upright lines, from one point to the next, one line a pixel.
-
-    Lines are drawn a hundred times faster than an outline is filled. Each is at least ``least``
-    high, so that silence can be seen.
-    """
-    times, low, high = envelope.view(start_s, end_s, pixels)
-    if 1 < len(times) < pixels:
-        fine = np.linspace(times[0], times[-1], pixels + 1)
-        low, high = (np.interp(fine, times, side).astype(np.float32) for side in (low, high))
-        times = fine
-    short = np.maximum(0.0, least - (high - low)).astype(np.float32) / 2
-    ends = np.column_stack([low - short, high + short]).astype(np.float32)
-    return np.repeat(times, 2), ends.ravel()
-
-
-def visible_beliefs(
-    stretch: Stretch, index: int, start_s: float, end_s: float, points: int
-) -> tuple[Float64, Float32]:
-    """Times in s and beliefs in class ``index`` between two times, averaged to fit ``points``."""
-    first, last = np.searchsorted(stretch.end_s, (start_s, end_s))
-    first, last = max(0, int(first) - 1), min(len(stretch), int(last) + 1)
-    group = -(-(last - first) // points)
-    if group <= 1:
-        return stretch.end_s[first:last], stretch.belief[first:last, index]
-    # The same groups wherever the picture begins, so that panning does not make it flicker.
-    first = first // group * group
-    belief = stretch.belief[first:last, index]
-    starts = np.arange(0, len(belief), group)
-    known = np.isfinite(belief)
-    counts = np.add.reduceat(known.astype(np.float32), starts)
-    sums = np.add.reduceat(np.where(known, belief, np.float32(0.0)), starts)
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    sizes = np.diff(np.append(starts, len(belief)))
-    return np.add.reduceat(stretch.end_s[first:last], starts) / sizes, means

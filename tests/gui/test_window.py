@@ -21,8 +21,8 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QLi
 from gui.choices import row as choices_module
 from gui.choices.row import NO_PROFILE, SHIPPED
 from gui.live.history import STATES
-from gui.live.page import describe
 from gui.live.stream import Status, StreamState
+from gui.live.texts import describe
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from gui.window import MainWindow
@@ -271,17 +271,17 @@ def test_a_bug_is_told_with_its_traceback(opened):
 
 def test_recording_is_begun_and_ended_while_it_runs(opened, speech, tmp_path):
     live = opened.window.live
-    live.ask_for_folder = lambda now: tmp_path / "kept"
-    live.folder_action.trigger()
+    live.record.ask_for_folder = lambda now: tmp_path / "kept"
+    live.record.folder_action.trigger()
     source = opened.start(3.0, speech)
-    opened.until(live.record_button.isEnabled)
-    live.audio_box.setChecked(True)
-    live.record_button.click()
-    opened.until(lambda: not live.audio_box.isEnabled())
+    opened.until(live.record.button.isEnabled)
+    live.record.audio_box.setChecked(True)
+    live.record.button.click()
+    opened.until(lambda: not live.record.audio_box.isEnabled())
     source.feed(speech[3 * RATE_HZ : 7 * RATE_HZ])
     opened.until(lambda: opened.position_s >= 6.9)
     opened.until(lambda: "recording and sound to" in live.figures.text())
-    live.record_button.click()
+    live.record.button.click()
     live.stream.recorder.close()
     files = sorted((tmp_path / "kept").iterdir())
     assert [f.suffix for f in files] == [".csv", ".wav"]
@@ -296,16 +296,16 @@ def test_recording_is_begun_and_ended_while_it_runs(opened, speech, tmp_path):
 
 def test_updates_are_recorded_as_json_lines_too(opened, settings, speech, tmp_path):
     live = opened.window.live
-    live.ask_for_folder = lambda now: tmp_path
-    live.folder_action.trigger()
-    live.format_actions["jsonl"].trigger()
+    live.record.ask_for_folder = lambda now: tmp_path
+    live.record.folder_action.trigger()
+    live.record.format_actions["jsonl"].trigger()
     assert settings.text("rows") == "jsonl"
     source = opened.start(3.0, speech)
-    opened.until(live.record_button.isEnabled)
-    live.record_button.click()
+    opened.until(live.record.button.isEnabled)
+    live.record.button.click()
     source.feed(speech[3 * RATE_HZ : 6 * RATE_HZ])
     opened.until(lambda: opened.position_s >= 5.9)
-    live.record_button.click()
+    live.record.button.click()
     live.stream.recorder.close()
     (path,) = tmp_path.glob("*.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -316,13 +316,13 @@ def test_updates_are_recorded_as_json_lines_too(opened, settings, speech, tmp_pa
 def test_a_recording_that_cannot_be_written_is_told(opened, speech, tmp_path):
     live = opened.window.live
     (tmp_path / "file").write_text("no folder")
-    live.ask_for_folder = lambda now: tmp_path / "file"
-    live.folder_action.trigger()
+    live.record.ask_for_folder = lambda now: tmp_path / "file"
+    live.record.folder_action.trigger()
     opened.start(3.0, speech)
-    opened.until(live.record_button.isEnabled)
-    live.record_button.click()
+    opened.until(live.record.button.isEnabled)
+    live.record.button.click()
     assert opened.window.errors.isVisible()
-    assert not live.record_button.isChecked()
+    assert not live.record.button.isChecked()
     opened.window.errors.close()
 
 
@@ -422,7 +422,7 @@ def test_a_model_is_chosen_and_a_bad_one_told(opened, tmp_path, speech):
     assert choices.model_box.currentText() == "mine"
     # The stream goes on with the new one, in a history of its own.
     opened.until(lambda: len(opened.sources) == 2)
-    opened.until(lambda: window.live.stream.bundle.path == copy)
+    opened.until(lambda: window.live.stream.listening.bundle.path == copy)
     assert len(window.live.stream.history.since(0.0)) == 0
     bad = tmp_path / "bad.onnx"
     bad.write_text("no model")
@@ -476,7 +476,7 @@ def test_a_voice_is_calibrated_chosen_and_deleted(opened, speech):
     window.tabs.setCurrentWidget(window.live)
     opened.until(window.live.start_button.isEnabled)
     opened.start(3.0, speech)
-    assert window.live.stream.profile.name == "ann"
+    assert window.live.stream.listening.profile.name == "ann"
     page.list.setCurrentRow(0)
     page.delete_button.click()
     assert list_profiles() == ["ann"]

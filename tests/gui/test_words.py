@@ -21,7 +21,7 @@ from gui.choices import recognizer
 from gui.choices.recognizer import LateAsr, listen_for_words
 from gui.choices.words import FOLDER, OFF, WordChoices
 from gui.jobs import JobControl
-from gui.live.page import words_note
+from gui.live.texts import words_note
 from gui.live.timeline import TimelinePlot
 from gui.live.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
 from gui.recordings import analysis
@@ -635,8 +635,8 @@ def test_words_chosen_anew_are_heard_in_the_recording_that_is_open(
 ):
     page = OpenedPage(qtbot, reading, tmp_path)
     page.open(takes / "beside.wav")
-    assert page.page._heard is not None
-    assert page.page._heard.score.transcript is None
+    assert page.page.result is not None
+    assert page.page.result.score.transcript is None
     page.page.set_listening(Listening(reading, reader=reader))
-    page.until(lambda: page.page._job is None)
-    assert page.page._heard.score.label == "sad"
+    page.until(lambda: page.page.progress.job is None)
+    assert page.page.result.score.label == "sad"

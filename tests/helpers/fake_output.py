@@ -57,10 +57,10 @@ class FakeOutput:
         self.streams: list[FakeStream] = []
         self.go = threading.Event()
         self.go.set()
-        self._takes = takes
+        self.takes = takes
 
     def open(self, sample_rate_hz: int, block: int, callback: Callback) -> FakeStream:
-        if not self._takes(sample_rate_hz):
+        if not self.takes(sample_rate_hz):
             raise DeviceError(f"cannot play at {sample_rate_hz} Hz: refused")
         self.streams.append(FakeStream(sample_rate_hz, block, callback, self.go))
         return self.streams[-1]

@@ -20,12 +20,13 @@ import gui.recordings.analysis
 from gui.jobs import JobControl
 from gui.live.history import Stretch
 from gui.recordings.analysis import Analysis, speech_spans
+from gui.recordings.drawing import columns, visible_beliefs
 from gui.recordings.envelope import Envelope, read_envelope
 from gui.recordings.page import RecordingsPage
 from gui.recordings.player import Player
 from gui.recordings.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
 from gui.recordings.scores import summary_of
-from gui.recordings.waveform import clock_text, columns, visible_beliefs
+from gui.recordings.time_axis import clock_text
 from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
@@ -51,9 +52,8 @@ class Opened:
         self.settings = Settings(folder / "window.ini")
         self.output = FakeOutput()
         self.errors: list[Exception] = []
-        self.page = RecordingsPage(
-            bundle, self.settings, self.errors.append, player=Player(self.output)
-        )
+        self.player = Player(self.output)
+        self.page = RecordingsPage(bundle, self.settings, self.errors.append, player=self.player)
         self.page.resize(640, 480)
         qtbot.addWidget(self.page)
         self.page.show()
@@ -67,25 +67,25 @@ class Opened:
 
     def open(self, path: Path) -> RecordingsPage:
         self.page.open_paths([path])
-        self.until(lambda: self.page._job is None)
+        self.until(lambda: self.page.progress.job is None)
         return self.page
 
     def open_all(self, *paths: Path) -> RecordingsPage:
         self.page.open_paths(paths)
-        self.until(lambda: self.page._batch_job is None)
+        self.until(lambda: self.page.list.progress.job is None)
         return self.page
 
     def press(self, key: Qt.Key, widget: QWidget | None = None) -> None:
-        self.qtbot.keyClick(widget or self.page.plot, key)
+        self.qtbot.keyClick(widget or self.page.viewer.plot, key)
 
     def click(self, button: QAbstractButton) -> None:
         self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=QPoint(8, 8))
 
     def cell(self, row: int, column: int) -> str:
-        return self.page.table.sorted.index(row, column).data()
+        return self.page.list.table.sorted.index(row, column).data()
 
     def column(self, column: int) -> list[str]:
-        return [self.cell(row, column) for row in range(self.page.table.sorted.rowCount())]
+        return [self.cell(row, column) for row in range(self.page.list.table.sorted.rowCount())]
 
 
 @pytest.fixture
@@ -128,15 +128,15 @@ def test_a_recording_is_shown_with_what_was_heard_in_it(opened, bundle, demo_pat
     assert f"{100 * want.posterior[top]:.0f} %" in page.summary.whole
     assert "0:33.2" in page.summary.whole
     assert "demo.flac" in page.summary.whole
-    assert page.plot.duration_s == pytest.approx(len(speech) / RATE_HZ)
-    assert page.plot.visible_s == pytest.approx((0.0, len(speech) / RATE_HZ))
-    heard = page._heard
-    assert heard.score.windows == want.windows
-    assert len(heard.stretch) > want.windows
+    assert page.viewer.plot.duration_s == pytest.approx(len(speech) / RATE_HZ)
+    assert page.viewer.plot.visible_s == pytest.approx((0.0, len(speech) / RATE_HZ))
+    result = page.result
+    assert result.score.windows == want.windows
+    assert len(result.stretch) > want.windows
     # The clip is loud where it is speech.
     loud = np.abs(speech) > 0.05
     inside = np.zeros(len(speech), dtype=bool)
-    for start, end in heard.speech:
+    for start, end in result.speech:
         inside[round(start * RATE_HZ) : round(end * RATE_HZ)] = True
     assert inside[loud].mean() > 0.95
     assert inside.mean() < 0.8
@@ -155,16 +155,16 @@ def test_a_recording_as_a_whole_is_told_in_the_words_of_the_meter():
 
 def test_where_speech_is_is_said_by_the_model(takes, tmp_path):
     deaf = ModelBundle.load(edited(tmp_path, gate={"threshold": 0.999999, "min_share": 0.2}))
-    heard = Analysis(takes / "a.wav", Listening(deaf)).run(JobControl())
-    assert heard.score.state is State.NO_SPEECH
-    assert np.diff(heard.speech).sum() < 0.1
+    result = Analysis(takes / "a.wav", Listening(deaf)).run(JobControl())
+    assert result.score.state is State.NO_SPEECH
+    assert np.diff(result.speech).sum() < 0.1
 
 
 def test_silence_has_no_label(opened, takes):
     page = opened.open(takes / "quiet.wav")
     assert page.summary.whole.startswith("no speech")
-    assert page.correction.label.currentText() == ""
-    assert page.play_button.isEnabled()
+    assert page.viewer.correction.label.currentText() == ""
+    assert page.viewer.play_button.isEnabled()
 
 
 @pytest.mark.parametrize("name", ["broken.wav", "missing.wav"])
@@ -174,7 +174,7 @@ def test_a_bad_recording_is_an_error_and_the_next_one_opens(opened, takes, name)
     assert isinstance(error, AudioError)
     assert str(error).startswith(str(takes / name))
     assert name in page.summary.whole
-    assert not page.play_button.isEnabled()
+    assert not page.viewer.play_button.isEnabled()
     opened.press(Key.Key_Space)
     assert not opened.output.streams
     opened.open(takes / "a.wav")
@@ -186,27 +186,27 @@ def test_a_long_recording_can_be_cancelled(opened, hour):
     page = opened.page
     page.open_paths([hour])
     opened.until(lambda: page.progress.bar.value() > 110)
-    job = page._job
+    job = page.progress.job
     assert page.progress.isVisible()
-    assert page.plot.duration_s == pytest.approx(3321, rel=0.01)
+    assert page.viewer.plot.duration_s == pytest.approx(3321, rel=0.01)
     opened.click(page.progress.button)
-    opened.until(lambda: page._job is None)
+    opened.until(lambda: page.progress.job is None)
     assert job.cancelled
     assert job.progress < 1.0
     assert page.summary.whole == "hour.wav: cancelled"
     assert not page.progress.isVisible()
     assert opened.errors == []
     # What was read of it can be seen and played.
-    assert page.play_button.isEnabled()
+    assert page.viewer.play_button.isEnabled()
 
 
 def test_another_recording_takes_the_place_of_one_that_is_still_heard(opened, hour, takes):
     opened.page.open_paths([hour])
-    before = opened.page._job
+    before = opened.page.progress.job
     page = opened.open(takes / "a.wav")
     assert before.cancelled
     assert "a.wav" in page.summary.whole
-    assert page.plot.duration_s == pytest.approx(3.0)
+    assert page.viewer.plot.duration_s == pytest.approx(3.0)
     assert before.wait(120)
 
 
@@ -235,24 +235,25 @@ def test_an_hour_stays_fluid(opened):
     page = opened.page
     n = 3600 * 500
     wave = np.abs(np.sin(np.arange(n, dtype=np.float32)))
-    page.plot.show_sound(Envelope(-wave, wave, 0.002, 3600.0))
+    page.viewer.plot.show_sound(Envelope(-wave, wave, 0.002, 3600.0))
     count = 9000
     belief = np.random.default_rng(0).random((count, 4), dtype=np.float32)
     nothing = np.zeros(count, dtype=np.float32)
     whole = np.zeros(count, dtype=int)
     ends = np.arange(count) * 0.4
-    page.plot.show_beliefs(
+    page.viewer.plot.show_beliefs(
         Stretch(ends, belief, nothing, whole, whole, nothing, nothing), np.zeros((0, 2))
     )
     worst = 0.0
     for _ in range(20):
-        opened.press(Key.Key_Plus)
         began = time.thread_time()
-        page.plot._draw()
+        opened.press(Key.Key_Plus)
         worst = max(worst, time.thread_time() - began)
-    assert page.plot.visible_s[1] - page.plot.visible_s[0] < 2.0
+    assert page.viewer.plot.visible_s[1] - page.viewer.plot.visible_s[0] < 2.0
     assert worst < 0.05
-    points = [len(curve.xData) for curve in (page.plot._wave, *page.plot.curves.items)]
+    points = [
+        len(curve.xData) for curve in view_of(page).items() if isinstance(curve, pg.PlotCurveItem)
+    ]
     assert max(points) < 5000
 
 
@@ -260,13 +261,13 @@ def test_another_model_hears_the_recording_again(opened, bundle, demo_path):
     from ser_stream.models.bundle import ModelBundle
 
     page = opened.open(demo_path)
-    heard = page._heard
+    result = page.result
     page.set_listening(Listening(bundle))
-    assert page._job is None
+    assert page.progress.job is None
     page.set_listening(Listening(ModelBundle.load()))
-    opened.until(lambda: page._job is None)
-    assert page._heard is not heard
-    assert page._heard.score.windows == heard.score.windows
+    opened.until(lambda: page.progress.job is None)
+    assert page.result is not result
+    assert page.result.score.windows == result.score.windows
 
 
 # Keys and the mouse
@@ -274,7 +275,7 @@ def test_another_model_hears_the_recording_again(opened, bundle, demo_path):
 
 def test_keys_zoom_and_move_the_cursor(opened, takes):
     page = opened.open(takes / "b.wav")
-    plot = page.plot
+    plot = page.viewer.plot
     assert plot.hasFocus()
     for key, want in (
         (Key.Key_Right, 1.0), (Key.Key_Right, 2.0), (Key.Key_Left, 1.0), (Key.Key_End, 12.0),
@@ -282,7 +283,7 @@ def test_keys_zoom_and_move_the_cursor(opened, takes):
     ):  # fmt: skip
         opened.press(key)
         assert plot.cursor_s == pytest.approx(want)
-    assert page.place.whole == "0:00.0 / 0:12.0"
+    assert page.viewer.place.whole == "0:00.0 / 0:12.0"
     opened.press(Key.Key_Plus)
     assert plot.visible_s == pytest.approx((0.0, 8.0))
     for _ in range(30):
@@ -295,29 +296,34 @@ def test_keys_zoom_and_move_the_cursor(opened, takes):
     opened.press(Key.Key_0)
     assert plot.visible_s == pytest.approx((0.0, 12.0))
     # A button that has the focus leaves the keys that it does not need.
-    opened.press(Key.Key_Plus, page.play_button)
+    opened.press(Key.Key_Plus, page.viewer.play_button)
     assert plot.visible_s == pytest.approx((0.0, 8.0), abs=1.0)
 
 
 def test_buttons_do_what_the_keys_do(opened, takes):
     page = opened.open(takes / "b.wav")
-    opened.click(page.zoom_in)
-    opened.click(page.zoom_in)
-    assert page.plot.visible_s[1] == pytest.approx(12.0 / 1.5**2)
-    opened.click(page.zoom_out)
-    assert page.plot.visible_s[1] == pytest.approx(8.0)
-    opened.click(page.zoom_all)
-    assert page.plot.visible_s[1] == pytest.approx(12.0)
+    opened.click(page.viewer.zoom_in)
+    opened.click(page.viewer.zoom_in)
+    assert page.viewer.plot.visible_s[1] == pytest.approx(12.0 / 1.5**2)
+    opened.click(page.viewer.zoom_out)
+    assert page.viewer.plot.visible_s[1] == pytest.approx(8.0)
+    opened.click(page.viewer.zoom_all)
+    assert page.viewer.plot.visible_s[1] == pytest.approx(12.0)
+
+
+def view_of(page: RecordingsPage) -> pg.GraphicsView:
+    """What the plot is drawn in."""
+    return page.viewer.plot.findChild(pg.GraphicsView)
 
 
 def place_of(page: RecordingsPage, at_s: float) -> QPoint:
     """Where a time of the recording is in the plot's view."""
-    box = page.plot.sound.vb
-    return page.plot._view.mapFromScene(box.mapViewToScene(QPointF(at_s, 0.0)))
+    box = page.viewer.plot.sound.vb
+    return view_of(page).mapFromScene(box.mapViewToScene(QPointF(at_s, 0.0)))
 
 
 def drag(opened: Opened, start_s: float, end_s: float, modifier: Qt.KeyboardModifier) -> None:
-    bot, view = opened.qtbot, opened.page.plot._view.viewport()
+    bot, view = opened.qtbot, view_of(opened.page).viewport()
     left = Qt.MouseButton.LeftButton
     start, end = place_of(opened.page, start_s), place_of(opened.page, end_s)
     bot.mousePress(view, left, modifier, start)
@@ -344,16 +350,16 @@ def test_dragging_pans_and_shift_drag_selects(opened, takes, monkeypatch):
     monkeypatch.setitem(pg.CONFIG_OPTIONS, "mouseRateLimit", -1)
     page = opened.open(takes / "b.wav")
     opened.press(Key.Key_Plus)
-    width = page.plot.visible_s[1]
+    width = page.viewer.plot.visible_s[1]
     drag(opened, 6.0, 4.0, Qt.KeyboardModifier.NoModifier)
-    start, end = page.plot.visible_s
+    start, end = page.viewer.plot.visible_s
     assert start == pytest.approx(2.0, abs=0.2)
     assert end - start == pytest.approx(width)
     drag(opened, 5.0, 3.0, Qt.KeyboardModifier.ShiftModifier)
-    assert page.plot.visible_s == pytest.approx((start, end))
-    assert page.plot.span_s == pytest.approx((3.0, 5.0), abs=0.1)
-    assert page.fields.span_s == pytest.approx(page.plot.span_s, abs=0.01)
-    assert page.select_box.isChecked()
+    assert page.viewer.plot.visible_s == pytest.approx((start, end))
+    assert page.viewer.plot.span_s == pytest.approx((3.0, 5.0), abs=0.1)
+    assert page.viewer.fields.span_s == pytest.approx(page.viewer.plot.span_s, abs=0.01)
+    assert page.viewer.select_box.isChecked()
 
 
 # Playing
@@ -363,14 +369,14 @@ def test_a_click_plays_from_there_with_a_moving_cursor(opened, takes, speech):
     page = opened.open(takes / "b.wav")
     at = place_of(page, 10.0)
     opened.qtbot.mouseClick(
-        page.plot._view.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at
+        view_of(page).viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at
     )
-    opened.until(lambda: page.plot.cursor_s > 11.9)
-    opened.until(lambda: not page._player.playing)
+    opened.until(lambda: page.viewer.plot.cursor_s > 11.9)
+    opened.until(lambda: not page.viewer.playing)
     (stream,) = opened.output.streams
     played = np.count_nonzero(stream.samples) / RATE_HZ
     assert played == pytest.approx(2.0, abs=0.3)
-    assert page.play_button.text().replace("&", "") == "Play"
+    assert page.viewer.play_button.text().replace("&", "") == "Play"
     assert opened.errors == []
 
 
@@ -379,23 +385,23 @@ def test_space_plays_and_stops(opened, takes):
     opened.output.go.clear()
     opened.press(Key.Key_Right)
     opened.press(Key.Key_Space)
-    assert page._player.playing
-    assert page.play_button.text().replace("&", "") == "Stop"
+    assert page.viewer.playing
+    assert page.viewer.play_button.text().replace("&", "") == "Stop"
     opened.until(lambda: len(opened.output.streams) == 1)
     opened.press(Key.Key_Space)
-    assert page.play_button.text().replace("&", "") == "Play"
-    assert page._player.wait(120)
+    assert page.viewer.play_button.text().replace("&", "") == "Play"
+    assert page.viewer.wait(120)
     assert opened.output.streams[0].ended == "abort"
-    assert page.plot.cursor_s == 1.0
+    assert page.viewer.plot.cursor_s == 1.0
 
 
 def test_a_span_is_played_to_its_end(opened, takes):
     page = opened.open(takes / "b.wav")
-    page.fields.start.setValue(3.0)
-    page.fields.end.setValue(3.5)
-    opened.click(page.play_button)
-    opened.until(lambda: not page._player.playing and page.plot.cursor_s > 3.4)
-    assert page.plot.cursor_s == pytest.approx(3.5, abs=0.02)
+    page.viewer.fields.start.setValue(3.0)
+    page.viewer.fields.end.setValue(3.5)
+    opened.click(page.viewer.play_button)
+    opened.until(lambda: not page.viewer.playing and page.viewer.plot.cursor_s > 3.4)
+    assert page.viewer.plot.cursor_s == pytest.approx(3.5, abs=0.02)
     samples = opened.output.streams[0].samples
     want, _ = soundfile.read(takes / "b.wav", dtype="float32")
     (loud,) = np.nonzero(samples)
@@ -409,19 +415,19 @@ def test_keys_move_what_plays(opened, takes):
     opened.output.go.clear()
     opened.press(Key.Key_Space)
     opened.press(Key.Key_Right)
-    assert page._player.playing
-    assert page._player.position_s == 1.0
+    assert page.viewer.playing
+    assert opened.player.position_s == 1.0
 
 
 def test_a_device_that_cannot_be_opened_is_told_once(opened, takes):
-    opened.output._takes = lambda rate: False
+    opened.output.takes = lambda rate: False
     page = opened.open(takes / "a.wav")
     opened.press(Key.Key_Space)
     opened.until(lambda: bool(opened.errors))
     page.tick()
     (error,) = opened.errors
     assert isinstance(error, DeviceError)
-    assert page.play_button.text().replace("&", "") == "Play"
+    assert page.viewer.play_button.text().replace("&", "") == "Play"
 
 
 # Many recordings
@@ -438,80 +444,80 @@ def test_a_folder_becomes_a_table(opened, takes, bundle):
     assert opened.column(DURATION) == ["0:03.0", "0:12.0", "", "0:02.0", "0:03.0"]
     assert opened.cell(2, ERROR).startswith("not audio")
     assert opened.cell(4, LABEL) == "no speech"
-    assert page.count.whole == "5 recordings, 1 with errors"
+    assert page.list.count.whole == "5 recordings, 1 with errors"
     # A bad file among others is a row, not a dialog.
     assert opened.errors == []
 
 
 def test_numbers_sort_as_numbers(opened, takes):
     page = opened.open_all(takes)
-    page.table.sortByColumn(DURATION, Qt.SortOrder.AscendingOrder)
+    page.list.table.sortByColumn(DURATION, Qt.SortOrder.AscendingOrder)
     assert opened.column(DURATION) == ["", "0:02.0", "0:03.0", "0:03.0", "0:12.0"]
-    page.table.sortByColumn(CONFIDENCE, Qt.SortOrder.DescendingOrder)
-    shares = [s.posterior.max() for s in page.table.in_order() if s.posterior is not None]
+    page.list.table.sortByColumn(CONFIDENCE, Qt.SortOrder.DescendingOrder)
+    shares = [s.posterior.max() for s in page.list.table.in_order() if s.posterior is not None]
     assert shares == sorted(shares, reverse=True)
     assert opened.column(CONFIDENCE)[3:] == ["", ""]
-    page.table.sortByColumn(FILE, Qt.SortOrder.DescendingOrder)
+    page.list.table.sortByColumn(FILE, Qt.SortOrder.DescendingOrder)
     assert opened.column(FILE)[0] == "quiet.wav"
 
 
 def test_rows_come_while_others_are_scored_and_the_rest_can_be_cancelled(opened, takes, hour):
     page = opened.page
     page.open_paths([takes / "a.wav", takes / "broken.wav", hour, takes / "b.wav"])
-    opened.until(lambda: page.table.sorted.rowCount() == 2)
-    job = page._batch_job
-    assert page.batch_progress.isVisible()
-    assert page.batch_progress.bar.value() >= 500
-    opened.click(page.batch_progress.button)
-    opened.until(lambda: page._batch_job is None)
+    opened.until(lambda: page.list.table.sorted.rowCount() == 2)
+    job = page.list.progress.job
+    assert page.list.progress.isVisible()
+    assert page.list.progress.bar.value() >= 500
+    opened.click(page.list.progress.button)
+    opened.until(lambda: page.list.progress.job is None)
     assert job.cancelled
     assert opened.column(FILE) == ["a.wav", "broken.wav"]
-    assert page.count.whole == "2 recordings, 1 with errors (cancelled)"
-    assert page.export.isEnabled()
+    assert page.list.count.whole == "2 recordings, 1 with errors (cancelled)"
+    assert page.list.export.isEnabled()
     assert opened.errors == []
 
 
 @pytest.mark.parametrize("how", ["enter", "double click"])
 def test_a_row_opens_its_recording(opened, takes, how):
     page = opened.open_all(takes)
-    page.table.sortByColumn(DURATION, Qt.SortOrder.DescendingOrder)
-    index = page.table.sorted.index(0, FILE)
+    page.list.table.sortByColumn(DURATION, Qt.SortOrder.DescendingOrder)
+    index = page.list.table.sorted.index(0, FILE)
     if how == "enter":
-        page.table.setCurrentIndex(index)
-        opened.press(Key.Key_Return, page.table)
+        page.list.table.setCurrentIndex(index)
+        opened.press(Key.Key_Return, page.list.table)
     else:
-        page.table.doubleClicked.emit(index)
-    opened.until(lambda: page._job is None)
+        page.list.table.doubleClicked.emit(index)
+    opened.until(lambda: page.progress.job is None)
     assert "b.wav" in page.summary.whole
-    assert page.table.sorted.rowCount() == 5
+    assert page.list.table.sorted.rowCount() == 5
 
 
 def test_the_table_is_exported_in_its_order(opened, takes, tmp_path, bundle, monkeypatch):
     page = opened.open_all(takes)
-    page.table.sortByColumn(DURATION, Qt.SortOrder.DescendingOrder)
-    monkeypatch.setattr(page, "choose_export", lambda: tmp_path / "scores")
-    opened.click(page.export)
-    opened.until(lambda: not page._writing)
+    page.list.table.sortByColumn(DURATION, Qt.SortOrder.DescendingOrder)
+    monkeypatch.setattr(page.dialogs, "choose_export", lambda: tmp_path / "scores")
+    opened.click(page.list.export)
+    opened.until(lambda: page.idle)
     with (tmp_path / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    scores = page.table.in_order()
+    scores = page.list.table.in_order()
     assert [row["path"] for row in rows] == [str(score.path) for score in scores]
     assert rows == [
         {k: "" if v is None else str(v) for k, v in score.row(bundle.meta.labels).items()}
         for score in scores
     ]
-    assert page.count.whole == "5 rows written into scores.csv"
+    assert page.list.count.whole == "5 rows written into scores.csv"
 
 
 def test_a_table_that_cannot_be_written_is_an_error(opened, takes, monkeypatch):
     page = opened.open_all(takes / "a.wav", takes / "deep")
-    monkeypatch.setattr(page, "choose_export", lambda: takes / "no" / "scores.csv")
-    opened.click(page.export)
+    monkeypatch.setattr(page.dialogs, "choose_export", lambda: takes / "no" / "scores.csv")
+    opened.click(page.list.export)
     opened.until(lambda: bool(opened.errors))
     assert isinstance(opened.errors[0], SerStreamError)
-    monkeypatch.setattr(page, "choose_export", lambda: None)
-    opened.click(page.export)
-    assert page._writing == []
+    monkeypatch.setattr(page.dialogs, "choose_export", lambda: None)
+    opened.click(page.list.export)
+    assert page.idle
 
 
 def test_a_folder_without_audio_is_an_error(opened, tmp_path):
@@ -536,12 +542,12 @@ def test_files_and_folders_can_be_dropped(opened, takes):
         return enter.isAccepted()
 
     assert not drop()
-    assert page._job is None
+    assert page.progress.job is None
     assert drop(takes / "a.wav")
-    opened.until(lambda: page._job is None)
+    opened.until(lambda: page.progress.job is None)
     assert "a.wav" in page.summary.whole
     assert drop(takes / "deep")
-    opened.until(lambda: page._batch_job is None)
+    opened.until(lambda: page.list.progress.job is None)
     assert opened.column(FILE) == ["c.wav"]
     takers = [w for w in page.findChildren(QWidget) if w.acceptDrops()]
     assert takers == []
@@ -549,20 +555,20 @@ def test_files_and_folders_can_be_dropped(opened, takes):
 
 def test_dialogs_open_what_was_chosen_and_remember_where(opened, takes, monkeypatch):
     page = opened.page
-    monkeypatch.setattr(page, "choose_files", lambda: [takes / "a.wav"])
-    monkeypatch.setattr(page, "choose_folder", lambda: takes / "deep")
+    monkeypatch.setattr(page.dialogs, "choose_files", lambda: [takes / "a.wav"])
+    monkeypatch.setattr(page.dialogs, "choose_folder", lambda: takes / "deep")
     opened.click(page.file_button)
-    opened.until(lambda: page._job is None)
+    opened.until(lambda: page.progress.job is None)
     assert "a.wav" in page.summary.whole
     assert opened.settings.text("recordings.folder") == str(takes)
     opened.click(page.folder_button)
-    opened.until(lambda: page._batch_job is None)
+    opened.until(lambda: page.list.progress.job is None)
     assert opened.column(FILE) == ["c.wav"]
-    monkeypatch.setattr(page, "choose_files", list)
-    monkeypatch.setattr(page, "choose_folder", lambda: None)
+    monkeypatch.setattr(page.dialogs, "choose_files", list)
+    monkeypatch.setattr(page.dialogs, "choose_folder", lambda: None)
     opened.click(page.file_button)
     opened.click(page.folder_button)
-    assert (page._job, page._batch_job) == (None, None)
+    assert (page.progress.job, page.list.progress.job) == (None, None)
 
 
 # Correcting
@@ -576,58 +582,59 @@ def test_a_corrected_span_is_kept_and_can_be_trained_on(opened, takes, monkeypat
         asked.append(1)
         return takes / "mine"
 
-    monkeypatch.setattr(page, "choose_manifest", choose)
-    page.fields.start.setValue(2.5)
-    page.fields.end.setValue(4.25)
-    assert page.plot.span_s == pytest.approx((2.5, 4.25))
-    page.correction.label.setCurrentText("sad")
-    opened.qtbot.keyClicks(page.correction.speaker, "ann")
-    opened.press(Key.Key_Return, page.correction.speaker)
-    page.correction.label.setCurrentText("jealous")
-    page.fields.start.setValue(5.0)
-    opened.click(page.correction.button)
-    opened.until(lambda: not page._writing)
+    monkeypatch.setattr(page.dialogs, "choose_manifest", choose)
+    page.viewer.fields.start.setValue(2.5)
+    page.viewer.fields.end.setValue(4.25)
+    assert page.viewer.plot.span_s == pytest.approx((2.5, 4.25))
+    page.viewer.correction.label.setCurrentText("sad")
+    opened.qtbot.keyClicks(page.viewer.correction.speaker, "ann")
+    opened.press(Key.Key_Return, page.viewer.correction.speaker)
+    page.viewer.correction.label.setCurrentText("jealous")
+    page.viewer.fields.start.setValue(5.0)
+    opened.click(page.viewer.correction.button)
+    opened.until(lambda: page.idle)
     assert opened.errors == []
     assert len(asked) == 1
     first, second = read_corpus("manifest", takes / "mine.csv")
     assert (first.path, first.emotion, first.speaker) == (takes / "b.wav", "sad", "manifest/ann")
     assert (first.start_s, first.end_s) == (2.5, 4.25)
     assert (second.emotion, second.start_s, second.end_s) == ("jealous", 5.0, 5.01)
-    assert "mine.csv (2)" in page.correction.status.whole
+    assert "mine.csv (2)" in page.viewer.correction.status.whole
     assert opened.settings.text("recordings.speaker") == "ann"
     assert opened.settings.text("recordings.manifest") == str(takes / "mine.csv")
 
 
 def test_a_recording_as_a_whole_can_be_kept(opened, takes, monkeypatch):
     page = opened.open(takes / "a.wav")
-    monkeypatch.setattr(page, "choose_manifest", lambda: takes / "mine.csv")
-    page.correction.label.setCurrentText("happy")
-    page.correction.speaker.setText("bob")
-    opened.click(page.correction.button)
-    opened.until(lambda: not page._writing)
+    monkeypatch.setattr(page.dialogs, "choose_manifest", lambda: takes / "mine.csv")
+    page.viewer.correction.label.setCurrentText("happy")
+    page.viewer.correction.speaker.setText("bob")
+    opened.click(page.viewer.correction.button)
+    opened.until(lambda: page.idle)
     (one,) = read_corpus("manifest", takes / "mine.csv")
     assert (one.path, one.start_s, one.end_s) == (takes / "a.wav", 0.0, None)
 
 
 def test_the_span_can_be_switched_on_and_off(opened, takes):
     page = opened.open(takes / "b.wav")
-    opened.click(page.select_box)
-    assert page.plot.span_s == pytest.approx((3.0, 9.0))
-    assert page.fields.span_s == pytest.approx((3.0, 9.0))
-    page.plot._span.setRegion((4.0, 5.0))
-    assert page.fields.span_s == pytest.approx((4.0, 5.0))
-    opened.click(page.select_box)
-    assert page.plot.span_s is None
-    assert page.fields.whole
+    opened.click(page.viewer.select_box)
+    assert page.viewer.plot.span_s == pytest.approx((3.0, 9.0))
+    assert page.viewer.fields.span_s == pytest.approx((3.0, 9.0))
+    (span,) = (i for i in view_of(page).items() if isinstance(i, pg.LinearRegionItem))
+    span.setRegion((4.0, 5.0))
+    assert page.viewer.fields.span_s == pytest.approx((4.0, 5.0))
+    opened.click(page.viewer.select_box)
+    assert page.viewer.plot.span_s is None
+    assert page.viewer.fields.whole
 
 
 def test_an_end_before_the_begin_moves_it(opened, takes):
     page = opened.open(takes / "b.wav")
-    page.fields.start.setValue(8.0)
-    page.fields.end.setValue(6.0)
-    assert page.fields.span_s == pytest.approx((5.99, 6.0))
-    page.fields.start.setValue(12.0)
-    start, end = page.fields.span_s
+    page.viewer.fields.start.setValue(8.0)
+    page.viewer.fields.end.setValue(6.0)
+    assert page.viewer.fields.span_s == pytest.approx((5.99, 6.0))
+    page.viewer.fields.start.setValue(12.0)
+    start, end = page.viewer.fields.span_s
     assert start < end <= 12.0
 
 
@@ -638,21 +645,21 @@ def test_what_is_missing_is_told_before_a_file_is_asked_for(
     opened, takes, monkeypatch, label, speaker, message
 ):
     page = opened.open(takes / "a.wav")
-    monkeypatch.setattr(page, "choose_manifest", lambda: pytest.fail("asked"))
-    page.correction.label.setCurrentText(label)
-    page.correction.speaker.setText(speaker)
-    opened.click(page.correction.button)
+    monkeypatch.setattr(page.dialogs, "choose_manifest", lambda: pytest.fail("asked"))
+    page.viewer.correction.label.setCurrentText(label)
+    page.viewer.correction.speaker.setText(speaker)
+    opened.click(page.viewer.correction.button)
     opened.until(lambda: bool(opened.errors))
     assert message in str(opened.errors[0])
 
 
 def test_nothing_is_kept_where_no_file_was_chosen(opened, takes, monkeypatch):
     page = opened.open(takes / "a.wav")
-    monkeypatch.setattr(page, "choose_manifest", lambda: None)
-    page.correction.label.setCurrentText("sad")
-    page.correction.speaker.setText("ann")
-    opened.click(page.correction.button)
-    assert page._writing == []
+    monkeypatch.setattr(page.dialogs, "choose_manifest", lambda: None)
+    page.viewer.correction.label.setCurrentText("sad")
+    page.viewer.correction.speaker.setText("ann")
+    opened.click(page.viewer.correction.button)
+    assert page.idle
     assert opened.settings.text("recordings.manifest") == ""
 
 
@@ -661,18 +668,19 @@ def test_nothing_is_kept_where_no_file_was_chosen(opened, takes, monkeypatch):
 
 def test_every_control_has_a_name_and_can_be_reached_by_keys(opened, takes):
     page = opened.open_all(takes)
+    viewer, scores = page.viewer, page.list
     controls = [
-        page.file_button, page.folder_button, page.plot, page.play_button, page.zoom_in,
-        page.zoom_out, page.zoom_all, page.select_box, page.fields.start, page.fields.end,
-        page.correction.label, page.correction.speaker, page.correction.button,
-        page.correction.manifest, page.table, page.export, page.progress.bar,
-        page.progress.button, page.batch_progress.bar, page.batch_progress.button,
+        page.file_button, page.folder_button, viewer.plot, viewer.play_button, viewer.zoom_in,
+        viewer.zoom_out, viewer.zoom_all, viewer.select_box, viewer.fields.start,
+        viewer.fields.end, viewer.correction.label, viewer.correction.speaker,
+        viewer.correction.button, viewer.correction.manifest, scores.table, scores.export,
+        page.progress.bar, page.progress.button, scores.progress.bar, scores.progress.button,
     ]  # fmt: skip
     for control in controls:
         text = control.text() if isinstance(control, QAbstractButton) else ""
         assert control.accessibleName() or text, control
     for control in controls:
-        if control not in (page.progress.bar, page.batch_progress.bar):
+        if control not in (page.progress.bar, scores.progress.bar):
             assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
 
 
@@ -687,7 +695,7 @@ def test_it_fits_small_and_large_screens(opened, takes, theme, size):
     assert page.minimumSizeHint().width() <= 620
     page.resize(*size)
     assert (page.width(), page.height()) == size
-    picture = page.plot.grab().toImage()
+    picture = page.viewer.plot.grab().toImage()
     colours = {
         picture.pixelColor(x, y).name()
         for x in range(0, picture.width(), 7)
@@ -695,7 +703,7 @@ def test_it_fits_small_and_large_screens(opened, takes, theme, size):
     }
     assert theme.background.name() in colours
     assert len(colours) > 5
-    beside = page._list.x() > page._viewer.x()
+    beside = page.list.x() > page.viewer.x()
     assert beside == (size[0] >= 1000)
 
 
@@ -709,15 +717,15 @@ def test_an_idle_page_costs_nothing(opened, takes):
 
 def test_shutting_down_ends_all_work(opened, hour, takes, monkeypatch):
     page = opened.open(takes / "a.wav")
-    monkeypatch.setattr(page, "choose_manifest", lambda: takes / "mine.csv")
-    page.correction.label.setCurrentText("sad")
-    page.correction.speaker.setText("ann")
+    monkeypatch.setattr(page.dialogs, "choose_manifest", lambda: takes / "mine.csv")
+    page.viewer.correction.label.setCurrentText("sad")
+    page.viewer.correction.speaker.setText("ann")
     opened.output.go.clear()
     opened.press(Key.Key_Space)
-    page.keep_clip()
+    page.viewer.keep_clip()
     page.open_paths([hour, takes])
     page.open_paths([hour])
-    jobs = [page._job, page._batch_job]
+    jobs = [page.progress.job, page.list.progress.job]
     page.shut_down()
     assert all(job.done and job.cancelled for job in jobs)
     assert all(stream.closed for stream in opened.output.streams)

@@ -460,17 +460,17 @@ WINDOW = """
 import sys
 from pathlib import Path
 from gui import app, window
-from gui.live.page import LivePage
+from gui.live.record_controls import RecordControls
 
 folder = Path(sys.argv[1])
-LivePage.folder = folder
+RecordControls.folder = folder
 tick = window.MainWindow.tick
 
 def recording(self):
     tick(self)
-    if self.live.record_button.isEnabled():
-        self.live.audio_box.setChecked(True)
-        self.live.record_button.setChecked(True)
+    if self.live.record.button.isEnabled():
+        self.live.record.audio_box.setChecked(True)
+        self.live.record.button.setChecked(True)
 
 window.MainWindow.tick = recording
 sys.argv = ["ser-gui", "--demo"]
