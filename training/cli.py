@@ -535,7 +535,8 @@ def evaluate_command(
 ) -> None:
     """Measure a bundle through the shipped runtime in each state that it can be in."""
     from ser_stream.models.bundle import ModelBundle
-    from training.evaluate import Hearing, as_trained, evaluate
+    from training.data.hearing import why_not
+    from training.evaluate import as_trained, evaluate, hearings
     from training.report import write_json
     from training.run import read_utterances
 
@@ -544,8 +545,9 @@ def evaluate_command(
     for entry in corpus:
         name, _, _ = entry.partition("=")
         chosen = _part(as_trained(read_utterances([entry]), bundle), part, fold, bundle)
-        for hearing in Hearing:
-            if hearing is Hearing.CALIBRATED and not bundle.meta.profiles:
+        for hearing in hearings(bundle):
+            if (reason := why_not(chosen, hearing)) is not None:
+                echo(f"{name} {part} {hearing}: left out, {reason}")
                 continue
             with _bars() as bars:
                 task = bars.add_task(f"{name}, {hearing}", total=len(chosen))
@@ -556,9 +558,13 @@ def evaluate_command(
             recall = ", ".join(
                 f"{k} -" if v is None else f"{k} {v:.2f}" for k, v in result["recall"].items()
             )
+            shown = "".join(
+                f", {word} {result[word]:.2f}" for word in ("right", "drift") if word in result
+            )
             echo(
                 f"{name} {part} ({len(chosen)} clips, {speakers} speakers) {hearing}: "
-                f"UAR {result['uar']:.3f}, WA {result['wa']:.3f}, ECE {result['ece']:.3f}; {recall}"
+                f"UAR {result['uar']:.3f}, WA {result['wa']:.3f}, ECE {result['ece']:.3f}{shown}; "
+                f"{recall}"
             )
     if output is not None:
         write_json(output, results)

@@ -34,7 +34,8 @@ from ser_stream.types import AudioBlock, Prediction
 from training.checkpoint import Checkpoint, CheckpointError
 from training.data.corpora import Utterance, credits_of
 from training.data.features import FeatureStore
-from training.data.windows import Hearing, Presenter, training_statistics
+from training.data.hearing import Hearing
+from training.data.windows import Presenter, training_statistics
 from training.evaluate import hear
 from training.models import make_model
 from training.recipe.book import load_book, load_recipe, shipped_recipes

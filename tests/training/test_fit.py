@@ -19,8 +19,9 @@ from training.checkpoint import Checkpoint, CheckpointError
 from training.data.corpora import read_corpus
 from training.data.features import build_features
 from training.data.folds import split_by_speaker
+from training.data.hearing import Hearing
 from training.data.windows import Presenter, hearings_of
-from training.evaluate import Hearing, evaluate
+from training.evaluate import evaluate
 from training.fit import (
     WeightAverage,
     fit,

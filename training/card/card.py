@@ -7,13 +7,13 @@ speech gate and smoothing, by speakers that it was not trained on and on corpora
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ser_stream.features.normalizer import NormalizerState
 from ser_stream.files import sha256
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.network import models_folder
@@ -23,22 +23,16 @@ from training.card.channels import channels
 from training.card.no_speech import _recordings, called_an_emotion, no_speech_sounds
 from training.card.response import live_hop_s, respond, stretches
 from training.data.corpora import CORPORA, Utterance, card_corpora
+from training.data.hearing import Hearing, why_not
 from training.data.noises import NOISE_FOLDER
 from training.errors import TrainingError
-from training.evaluate import Heard, Hearing, as_trained, figures, hear
+from training.evaluate import Heard, as_trained, figures, hear, hearings
+from training.long_stream import hear_long, long_figures
 
 # Of what is measured; a card of another one is made anew.
-VERSION = 2
+VERSION = 3
 EVIDENCE_S = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 RELIABILITY_BINS = 10
-
-
-def hearings(bundle: ModelBundle) -> tuple[Hearing, ...]:
-    """States that a model can be heard in: only what adapts can know a speaker."""
-    if bundle.meta.normalizer_state in (NormalizerState.NONE, NormalizerState.COLD):
-        return (Hearing.COLD,)
-    adapting = (Hearing.ALONE, Hearing.RUNNING)
-    return (*adapting, Hearing.CALIBRATED) if bundle.meta.profiles else adapting
 
 
 def unseen(bundle: ModelBundle, corpus: str, utterances: Sequence[Utterance]) -> list[Utterance]:
@@ -118,7 +112,11 @@ def make_card(
     if not corpora:
         raise TrainingError(f"{data}: no folder {' or '.join(card_corpora())} there")
     noise = data / NOISE_FOLDER if (data / NOISE_FOLDER).is_dir() else None
-    usual = hearings(bundle)
+    states = hearings(bundle)
+    # Each clip alone stands for what is not known of a speaker, where something can be.
+    usual = [
+        h for h in states if h is not Hearing.LONG and (h is not Hearing.COLD or len(states) == 2)
+    ]
     live = Hearing.RUNNING if Hearing.RUNNING in usual else usual[0]
     labels = bundle.meta.labels
     card: dict[str, Any] = {
@@ -135,6 +133,8 @@ def make_card(
         told: dict[str, Any] = {"speakers": len({u.speaker for u in utterances})}
         card["corpora"][name] = told
         for hearing in usual:
+            if why_not(utterances, hearing) is not None:
+                continue
             on_step(f"{name}, {hearing}")
             heard = hear(bundle, utterances, hearing, gate=True)
             told[str(hearing)] = {
@@ -144,6 +144,10 @@ def make_card(
             }
             if hearing is live:
                 clean[name] = told[str(hearing)]["uar"]
+        on_step(f"{name}, {Hearing.LONG}")
+        # Without neutral clips, or without any that the gate calls speech, there is none.
+        with suppress(TrainingError):
+            told[str(Hearing.LONG)] = long_figures(hear_long(bundle, utterances, gate=True), labels)
     rate = bundle.meta.sample_rate_hz
     if robustness:
         noises = _recordings(noise, rate) if noise is not None else []

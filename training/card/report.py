@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ HEARD = {
     "cold": "training statistics",
     "alone": "cold: each clip alone",
     "running": "running",
+    "one-emotion": "one emotion",
+    "neutral-first": "neutral first",
+    "known": "known",
     "calibrated": "calibrated",
 }
+# Clips from which on a point of a curve means something.
+FEWEST = 20
+# Those of a comparison of models, and of the confusion matrices.
+MAIN = ("cold", "alone", "running", "calibrated")
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
@@ -25,7 +32,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     write_json(folder / "card.json", card)
     labels = tuple(card["labels"])
     for name, corpus in card["corpora"].items():
-        for hearing in _hearings(corpus):
+        for hearing in _hearings(corpus, MAIN):
             one = corpus[hearing]
             plot_confusion(
                 folder / f"confusion-{name}-{hearing}.png",
@@ -34,6 +41,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
                 f"{card['model']} on {name}, {hearing}, UAR {one['uar']:.3f}",
             )
     _plot_reliability(folder / "reliability.png", card)
+    _plot_evidence(folder / "evidence.png", card)
     _plot_response(folder / "response.png", card)
     write_text(folder / "README.md", "\n".join(_markdown(card)))
 
@@ -57,7 +65,9 @@ def write_comparison(path: Path, cards: Mapping[str, Mapping[str, Any]]) -> None
     for name, card in cards.items():
         heard = [card["corpora"].get(c, {}) for c in corpora]
         row = [f"[`{name}`]({name}/README.md)"]
-        row += [" / ".join(f"{100 * c[h]['uar']:.1f}" for h in _hearings(c)) or "-" for c in heard]
+        row += [
+            " / ".join(f"{100 * c[h]['uar']:.1f}" for h in _hearings(c, MAIN)) or "-" for c in heard
+        ]
         row += [f"{c[_live(c)]['ece']:.3f}" if c else "-" for c in heard]
         first = next(iter(card["corpora"]))
         for channels in COMPARED.values():
@@ -94,8 +104,8 @@ def _delay(response: Mapping[str, float | None]) -> str:
     return "never" if delay is None or delay == np.inf else f"{delay:.2f}"
 
 
-def _hearings(corpus: Mapping[str, Any]) -> list[str]:
-    return [h for h in HEARD if h in corpus]
+def _hearings(corpus: Mapping[str, Any], among: Iterable[str] = HEARD) -> list[str]:
+    return [h for h in among if h in corpus]
 
 
 def _called(card: Mapping[str, Any]) -> tuple[int, int]:
@@ -116,6 +126,9 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
         "",
         "- *Cold*: each clip alone, as if nothing had been heard before.",
         "- *Running*: a speaker's clips in one fixed random order through one normaliser.",
+        "- *One emotion*: the clips of each emotion as a stream of their own.",
+        "- *Neutral first*: the neutral clips before all others.",
+        "- *Known*: all of the speaker's clips were heard once before any is scored.",
         "- *Calibrated*: a profile of half of the speaker's neutral clips (at most 15 s); they are",
         "  left out of the score.",
         "",
@@ -136,11 +149,13 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
     ]
     header = ["corpus", "state", "clips", "UAR %", "WA %", *labels, "ECE", "no speech heard"]
     text += [markdown_table(header, rows), "", "![reliability](reliability.png)", ""]
+    text += ["![recall by evidence](evidence.png)", ""]
     text += [
         f"![{name} {h}](confusion-{name}-{h}.png)"
         for name, corpus in card["corpora"].items()
-        for h in _hearings(corpus)
+        for h in _hearings(corpus, MAIN)
     ]
+    text += ["", *_long(card)]
     if card["robustness"]:
         names = list(card["corpora"])
         rows = [
@@ -191,6 +206,37 @@ def _markdown(card: Mapping[str, Any]) -> list[str]:
     return [*text, markdown_table(header, rows), "", "![response](response.png)", ""]
 
 
+def _long(card: Mapping[str, Any]) -> list[str]:
+    """Markdown of the long streams."""
+    found = {name: c["long"] for name, c in card["corpora"].items() if "long" in c}
+    if not found:
+        return []
+    rows = [
+        [
+            name,
+            f"{100 * one['uar']:.1f}",
+            *(_percent(one["recall"][label]) for label in card["labels"]),
+            f"{one['ece']:.3f}",
+            *(f"{100 * one[share]:.0f}" for share in ("right", "wrong", "unsure")),
+            f"{100 * one['drift']:+.1f}",
+        ]
+        for name, one in found.items()
+    ]
+    header = [
+        "corpus", "UAR %", *card["labels"], "ECE", "right, %", "wrong, %", "unsure, %", "drift",
+    ]  # fmt: skip
+    return [
+        "## Half an hour",
+        "",
+        "Each speaker neutral for ten minutes, then a minute of each emotion in turn, five times;",
+        "clips come again until a minute is full. Windows with speech of those minutes: what the",
+        "network finds, and the label that is shown. Drift: points of UAR that are lost from the",
+        "first minute of an emotion to its fifth.",
+        "",
+        markdown_table(header, rows),
+    ]
+
+
 def _outweighed(card: Mapping[str, Any]) -> str:
     share = max(response["default"]["outweighed"] for response in card["response"].values())
     return f"Labels that another class outweighed: {100 * share:.0f} %."
@@ -219,6 +265,30 @@ def _plot_reliability(path: Path, card: Mapping[str, Any]) -> None:
         axes.set(title=name, xlabel="confidence", xlim=(0.2, 1), ylim=(0, 1))
         axes.legend(fontsize=7)
     figure.axes[0].set_ylabel("share that is right")
+    save_figure(figure, path)
+
+
+def _plot_evidence(path: Path, card: Mapping[str, Any]) -> None:
+    corpora = card["corpora"]
+    figure = new_figure(3.6 * len(corpora), 3.6)
+    for axes, (name, corpus) in zip(
+        np.atleast_1d(figure.subplots(1, len(corpora), sharey=True)), corpora.items(), strict=True
+    ):
+        for hearing in _hearings(corpus):
+            rows = [row for row in corpus[hearing]["by_evidence"] if row["clips"] >= FEWEST]
+            if len(rows) > 1:
+                axes.plot(
+                    [max(row["from_s"], 1.0) for row in rows],
+                    [row["uar"] for row in rows],
+                    marker="o",
+                    markersize=3,
+                    label=hearing,
+                )
+        axes.set(title=name, xlabel="seconds of the speaker before, at least", ylim=(0, 1))
+        axes.set_xscale("log")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
+    figure.axes[0].set_ylabel("mean recall")
     save_figure(figure, path)
 
 

@@ -16,7 +16,7 @@ from ser_stream.stream.smoothing import Smoother
 from ser_stream.types import Float32
 from training.data.audio import load_audio
 from training.data.corpora import Utterance
-from training.data.windows import by_speaker
+from training.data.hearing import by_speaker
 from training.errors import TrainingError
 
 STEADY_AFTER_S = 3.0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -23,26 +22,9 @@ from ser_stream.models.padding import pad
 from ser_stream.types import Float32
 from training.data.corpora import Utterance
 from training.data.features import FeatureStore
+from training.data.hearing import Hearing, by_speaker, for_profile, streams
 from training.errors import TrainingError
 from training.recipe.config import Recipe
-
-
-class Hearing(StrEnum):
-    """How much of a speaker the normaliser knows when a clip comes.
-
-    ``COLD`` normalises by the training statistics. ``ALONE`` hears each clip as if it were the
-    first, as ``ser-stream score`` does. ``RUNNING`` hears a speaker's clips in one fixed random
-    order through one normaliser. ``CALIBRATED`` has a profile of half of the speaker's neutral
-    clips, at most 15 s, which are left out of the score.
-    """
-
-    COLD = "cold"
-    ALONE = "alone"
-    RUNNING = "running"
-    CALIBRATED = "calibrated"
-
-
-PROFILE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +61,6 @@ class Inputs:
     extra: dict[str, NDArray[Any]]
 
 
-def by_speaker(utterances: Sequence[Utterance]) -> dict[str, list[int]]:
-    """Indices of each speaker's utterances."""
-    groups: dict[str, list[int]] = {}
-    for i, utterance in enumerate(utterances):
-        groups.setdefault(utterance.speaker, []).append(i)
-    return groups
-
-
 def hearings_of(recipe: Recipe) -> list[Hearing]:
     """States that a recipe trains, the usual one first."""
     shares = {
@@ -94,21 +68,6 @@ def hearings_of(recipe: Recipe) -> list[Hearing]:
         Hearing.CALIBRATED: recipe.train.calibrated_share,
     }
     return [Hearing.RUNNING, *(h for h, share in shares.items() if share)]
-
-
-def for_profile(
-    utterances: Sequence[Utterance], order: Sequence[int], length_s: Callable[[int], float]
-) -> list[int]:
-    """Which of ``order`` make a profile: the first half of the neutral ones, at most 15 s."""
-    neutral = [i for i in order if utterances[i].emotion == "neutral"]
-    chosen: list[int] = []
-    total_s = 0.0
-    for i in neutral[: max(1, len(neutral) // 2)]:
-        total_s += length_s(i)
-        if chosen and total_s > PROFILE_S:
-            break
-        chosen.append(i)
-    return chosen
 
 
 def frames_per_s(recipe: Recipe) -> float:
@@ -253,16 +212,19 @@ class Presenter:
             if hearing is Hearing.CALIBRATED:
                 told, used = self._profile(utterances, order, variant)
                 order = [i for i in order if i not in used]
-            self.normalizer.reset()
-            for i in order:
-                if hearing is Hearing.ALONE:
-                    self.normalizer.reset()
-                frames = self.store[i, variant]
-                moments = self.normalizer.accept(frames)
-                room = max(1, len(frames) - length + 1)
-                step = room if self.recipe.windows.draw == "utterance" else None
-                firsts = range(0, room, step or self.recipe.window_hop_frames)
-                places += self._places(i, variant, list(firsts), moments, told)
+            # With a profile, what was heard of the speaker is known beside it.
+            running = hearing is Hearing.CALIBRATED
+            for stream in streams(utterances, order, Hearing.RUNNING if running else hearing):
+                self.normalizer.reset()
+                for i in stream.before:
+                    self.normalizer.accept(self.store[i, variant])
+                for i in stream.scored:
+                    frames = self.store[i, variant]
+                    moments = self.normalizer.accept(frames)
+                    room = max(1, len(frames) - length + 1)
+                    step = room if self.recipe.windows.draw == "utterance" else None
+                    firsts = range(0, room, step or self.recipe.window_hop_frames)
+                    places += self._places(i, variant, list(firsts), moments, told)
         return places
 
     def _places(

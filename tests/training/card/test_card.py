@@ -22,14 +22,15 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import TrainingData
 from ser_stream.models.settings import SmoothingConfig
 from ser_stream.stream.smoothing import LabelDecider, Smoother
-from training.card.card import hearings, make_card, reliability, unseen
+from training.card.card import make_card, reliability, unseen
 from training.card.channels import channels
 from training.card.no_speech import called_an_emotion, no_speech_sounds
 from training.card.response import Stretch, respond, stretches
 from training.cli import app
 from training.data.corpora import CORPORA, Corpus, Utterance, audio_files, credits_of
+from training.data.hearing import Hearing
 from training.errors import TrainingError
-from training.evaluate import Heard, Hearing, hear
+from training.evaluate import Heard, hear, hearings
 
 RATE_HZ = 16000
 
@@ -83,11 +84,11 @@ def test_a_model_that_does_not_tell_whom_it_left_out_is_refused(bundle, toy):
 
 
 def test_states_are_those_that_a_model_was_trained_for(tmp_path, bundle):
-    assert hearings(bundle) == (Hearing.ALONE, Hearing.RUNNING, Hearing.CALIBRATED)
+    assert hearings(bundle) == tuple(Hearing)
     without = ModelBundle.load(edited(tmp_path, profiles=False))
-    assert hearings(without) == (Hearing.ALONE, Hearing.RUNNING)
+    assert hearings(without) == tuple(h for h in Hearing if h is not Hearing.CALIBRATED)
     fixed = ModelBundle.load(edited(tmp_path, normalizer_state="cold"))
-    assert hearings(fixed) == (Hearing.COLD,)
+    assert hearings(fixed) == (Hearing.COLD, Hearing.LONG)
 
 
 def test_calibration_takes_half_of_the_neutral_clips_out_of_the_score(model, toy):
@@ -95,7 +96,7 @@ def test_calibration_takes_half_of_the_neutral_clips_out_of_the_score(model, toy
     left = {(u.speaker, u.path) for u in toy} - {(u.speaker, u.path) for u in heard.utterances}
     assert len(left) == 3  # one of three takes of each of three speakers
     assert all("_NEU_" in path.name for _, path in left)
-    with pytest.raises(TrainingError, match="no neutral clip"):
+    with pytest.raises(TrainingError, match="no speaker has a neutral clip"):
         hear(
             ModelBundle.load(model), [u for u in toy if u.emotion != "neutral"], Hearing.CALIBRATED
         )
@@ -140,7 +141,7 @@ def test_the_meter_calls_nothing_an_emotion_that_is_no_speech(bundle, data):
 def test_reliability_counts_every_clip_once():
     posterior = np.array([[0.95, 0.05], [0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
     truth = np.array([0, 1, 1, 0])
-    heard = Heard([], truth, posterior, np.array([True, True, True, False]))
+    heard = Heard([], truth, posterior, np.array([True, True, True, False]), np.zeros(4))
     bins = reliability(heard)
     assert [b["clips"] for b in bins] == [1, 1, 2]
     assert [b["accuracy"] for b in bins] == [0.0, 1.0, 0.5]
@@ -212,7 +213,9 @@ def test_the_command_writes_everything(model, data, tmp_path):
     run(str(model), "-o", str(tmp_path / "one"))
     card = json.loads((tmp_path / "one" / "card.json").read_text())
     assert set(card["corpora"]) == {"crema-d"}
-    assert set(card["corpora"]["crema-d"]) == {"speakers", "alone", "running", "calibrated"}
+    assert set(card["corpora"]["crema-d"]) == {
+        *("speakers", "alone", "running", "one-emotion", "neutral-first", "known", "calibrated")
+    }
     assert card["corpora"]["crema-d"]["running"]["utterances"] == 24
     assert len(card["robustness"]) == 13
     assert card["no_speech"]["environmental sound"]["called_an_emotion"] == 0
@@ -257,9 +260,16 @@ def test_several_cards_make_a_table_and_are_not_made_twice(model, data, tmp_path
     assert run("--no-robustness").count("of this file already") == 1
 
 
-def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path):
+@pytest.fixture
+def short(monkeypatch):
+    """Long streams of seconds."""
+    monkeypatch.setattr("training.long_stream.NEUTRAL_S", 8.0)
+    monkeypatch.setattr("training.long_stream.STRETCH_S", 5.0)
+
+
+def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path, short):
     corpus = f"crema-d={data / 'crema-d'}"
-    for path, states in ((model, 4), (edited(tmp_path, profiles=False), 3)):
+    for path, states in ((model, 8), (edited(tmp_path, profiles=False), 7)):
         result = CliRunner().invoke(
             app,
             ["evaluate", str(path), "--corpus", corpus, "--part", "all", "-o",
@@ -270,6 +280,24 @@ def test_evaluate_hears_in_every_state_that_a_model_knows(model, data, tmp_path)
         assert len(found) == states
         assert all(0.0 <= one["uar"] <= 1.0 for one in found.values())
         assert f"crema-d all {Hearing.CALIBRATED}" not in found or path == model
+
+
+def test_a_state_that_a_corpus_cannot_give_is_left_out(model, toy, tmp_path):
+    table = tmp_path / "clips.csv"
+    rows = [f"{u.path},{u.emotion},{u.speaker}" for u in toy if u.emotion != "neutral"]
+    table.write_text("\n".join(["path,emotion,speaker", *rows]) + "\n")
+    result = CliRunner().invoke(
+        app,
+        ["evaluate", str(model), "--corpus", f"manifest={table}", "--part", "all", "-o",
+         str(tmp_path / "e.json")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "e.json").read_text())
+    for state in ("calibrated", "neutral-first", "long"):
+        assert f"manifest all {state}: left out, no speaker has" in result.output
+        assert f"manifest all {state}" not in found
+    assert found["manifest all one-emotion"]["uar"] >= 0.0
+    assert found["manifest all running"]["by_evidence"][0]["from_s"] == 0.0
 
 
 @pytest.mark.slow

@@ -20,16 +20,8 @@ from ser_stream.features.registry import make_extractor, make_normalizer
 from training.data.audio import load_audio
 from training.data.corpora import CorpusError, Utterance, read_corpus
 from training.data.features import FeatureStore, build_features
-from training.data.windows import (
-    Hearing,
-    Place,
-    Presenter,
-    by_speaker,
-    for_profile,
-    frames_per_s,
-    hearings_of,
-    training_statistics,
-)
+from training.data.hearing import Hearing, by_speaker, for_profile
+from training.data.windows import Place, Presenter, frames_per_s, hearings_of, training_statistics
 from training.recipe.book import load_recipe
 from training.recipe.config import WindowsConfig
 
