@@ -25,6 +25,10 @@ class JobControl:
         """Whether the work is to end as soon as it can."""
         return self._cancel.is_set()
 
+    def cancel(self) -> None:
+        """Ask the work to end."""
+        self._cancel.set()
+
     def progress(self, share: float) -> None:
         """Tell the share that is done, 0 to 1.
 
@@ -79,7 +83,7 @@ class Job(Generic[T]):
 
     def cancel(self) -> None:
         """Ask the work to end; it does at its next report of progress."""
-        self._control._cancel.set()
+        self._control.cancel()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; whether it has come."""

@@ -17,7 +17,9 @@ from hypothesis import settings
 
 from ser_stream.entry import END_SIGNALS
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.words.reader import WordReader, open_reader
 from tests.helpers.places import SHARED
+from tests.helpers.reading_bundle import write_reading_bundle, write_vectors
 
 # Windows of tests need no display; those that do are marked.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -70,6 +72,28 @@ def speech(demo_path: Path) -> np.ndarray:
 def bundle() -> ModelBundle:
     """The shipped model."""
     return ModelBundle.load()
+
+
+@pytest.fixture(scope="session")
+def reading_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that reads words, ``reading.onnx``, and its ``vectors.txt``."""
+    top = tmp_path_factory.mktemp("reading")
+    write_reading_bundle(top / "reading.onnx", write_vectors(top / "vectors.txt"))
+    return top
+
+
+@pytest.fixture(scope="session")
+def reading(reading_folder: Path) -> ModelBundle:
+    """The model that reads words."""
+    return ModelBundle.load(reading_folder / "reading.onnx")
+
+
+@pytest.fixture(scope="session")
+def reader(reading_folder: Path, reading: ModelBundle) -> WordReader:
+    """Its word vectors."""
+    found = open_reader(reading, reading_folder / "vectors.txt")
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,9 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock
-from tests.ser_stream.cli.test_cli import one_line, ser_stream
-from tests.ser_stream.stream.test_engine import Loudness, run, same
+from tests.helpers.commands import one_line, ser_stream
+from tests.helpers.engines import Loudness, run, same
+from tests.helpers.spy import Spy
 from training.checkpoint import Checkpoint
 from training.cli import app
 from training.recipe.book import load_book
@@ -121,20 +122,7 @@ def test_the_engine_tells_who_speaks(told, embedder_path, speech):
     embedder = SpeakerEmbedder.load(embedder_path)
     x = speech[: 9 * RATE_HZ]
     config = EngineConfig(hop_s=0.4)
-
-    class Spy:
-        def __init__(self) -> None:
-            self.embeddings: list[np.ndarray] = []
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(told, name)
-
-        def __call__(self, features, embedding=None, words=None):
-            assert embedding is not None
-            self.embeddings += list(embedding)
-            return told(features, embedding, words)
-
-    spy = Spy()
+    spy = Spy(told)
     got = run(Engine(spy, config, Loudness(), embedder=embedder), x, [0, len(x)])  # type: ignore[arg-type]
     spoken = [p for p in got if p.logits is not None]
     assert len(spy.embeddings) == len(spoken) > 10

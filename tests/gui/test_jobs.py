@@ -88,6 +88,6 @@ def test_work_that_ends_all_the_same_keeps_its_result():
 def test_a_control_raises_only_when_cancelled():
     control = JobControl()
     control.progress(0.5)
-    control._cancel.set()
+    control.cancel()
     with pytest.raises(Cancelled):
         control.progress(0.6)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +22,6 @@ from gui.choices.row import NO_PROFILE, SHIPPED
 from gui.live.history import STATES
 from gui.live.stream import Status, StreamState
 from gui.live.texts import describe
-from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from gui.window import MainWindow
 from ser_stream.audio.devices import Device
@@ -32,82 +30,9 @@ from ser_stream.files import CONFIG
 from ser_stream.models.profile import Profile, frontend_key
 from ser_stream.profiles import list_profiles
 from ser_stream.types import Prediction, Snapshot, State
-from tests.helpers.fed_source import FedSource
 
 RATE_HZ = 16000
 LABELS = ("angry", "happy", "neutral", "sad")
-DEVICES = [
-    Device(0, "Built-in", "ALSA", 2, 48000, True),
-    Device(1, "Headset", "ALSA", 1, 16000, False),
-    Device(2, "Headset", "JACK", 1, 16000, False),
-]
-
-
-@pytest.fixture
-def devices(monkeypatch) -> list[Device]:
-    """The input devices that are there; a test may change them."""
-    there = list(DEVICES)
-    monkeypatch.setattr(choices_module, "present_devices", lambda listening: list(there))
-    return there
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
-    monkeypatch.setenv(CONFIG, str(tmp_path / "config"))
-    (tmp_path / "config").mkdir()
-    return Settings()
-
-
-class Opened:
-    """A window whose sources the test feeds; it ticks as its own clock does."""
-
-    def __init__(self, qtbot, window: MainWindow) -> None:
-        self.qtbot, self.window = qtbot, window
-        self.sources: list[FedSource] = []
-        window.choices.open_source = self._opener
-
-    def _opener(self) -> Callable[[], FedSource]:
-        name = self.window.choices.source_name
-
-        def opened() -> FedSource:
-            self.sources.append(FedSource(name=name))
-            return self.sources[-1]
-
-        return opened
-
-    def until(self, true: Callable[[], object]) -> None:
-        self.qtbot.waitUntil(lambda: bool(true()), timeout=120_000)
-
-    def start(self, seconds: float = 0.0, speech: np.ndarray | None = None) -> FedSource:
-        n = len(self.sources)
-        self.window.live.start_button.click()
-        self.until(lambda: len(self.sources) > n)
-        if speech is not None:
-            self.sources[-1].feed(speech[: int(seconds * RATE_HZ)])
-            self.until(lambda: self.position_s >= seconds - 0.04)
-        return self.sources[-1]
-
-    @property
-    def position_s(self) -> float:
-        stream = self.window.live.stream
-        assert stream is not None
-        return stream.status.snapshot.position_s
-
-    @property
-    def headline(self) -> str:
-        return self.window.live.headline.text
-
-
-@pytest.fixture
-def opened(qtbot, settings, devices) -> Opened:
-    window = MainWindow(settings)
-    qtbot.addWidget(window)
-    window.show()
-    one = Opened(qtbot, window)
-    one.until(lambda: window.choices.bundle is not None and window.choices.device_box.count() > 2)
-    return one
-
-
 # Words
 
 
@@ -193,7 +118,7 @@ def test_pause_and_go_on(opened, speech):
     live.pause_button.click()
     opened.until(lambda: opened.headline == "paused")
     source.feed(speech[: 3 * RATE_HZ])
-    opened.until(source._queue.empty)
+    opened.until(lambda: source.empty)
     assert live.pause_button.text() == "&Go on"
     live.pause_button.click()
     source.feed(speech[4 * RATE_HZ : 8 * RATE_HZ])
@@ -353,11 +278,12 @@ def test_microphones_are_chosen_by_name_and_remembered(opened, settings, devices
         "Default microphone", "Built-in", "Headset (ALSA)", "Headset (JACK)",
         "Demo clip (no microphone)",
     ]  # fmt: skip
+    built_in, headset, jack = devices
     choices.device_box.setCurrentIndex(3)
     choices.device_box.activated.emit(3)
-    assert choices.device == DEVICES[2]
+    assert choices.device == jack
     # Its index is another one now.
-    devices[:] = [DEVICES[1], Device(7, "Headset", "JACK", 1, 16000, False)]
+    devices[:] = [headset, Device(7, "Headset", "JACK", 1, 16000, False)]
     choices.refresh.click()
     opened.until(choices.refresh.isEnabled)
     assert choices.device == devices[1]
@@ -365,7 +291,7 @@ def test_microphones_are_chosen_by_name_and_remembered(opened, settings, devices
     qtbot.addWidget(again)
     qtbot.waitUntil(lambda: again.choices.device == devices[1], timeout=120_000)
     # It is not there: it stays wanted, and opening it will say so.
-    devices[:] = [DEVICES[0]]
+    devices[:] = [built_in]
     choices.refresh.click()
     opened.until(choices.refresh.isEnabled)
     assert choices.device_box.currentText() == "Headset (not there)"
@@ -619,7 +545,7 @@ def test_no_reference_leaks_while_it_draws(opened, speech):
     gc.collect()
     before, objects = sys.getrefcount(None), len(gc.get_objects())
     draw(300)
-    opened.until(source._queue.empty)
+    opened.until(lambda: source.empty)
     gc.collect()
     assert abs(sys.getrefcount(None) - before) < 200
     assert len(gc.get_objects()) - objects < 500

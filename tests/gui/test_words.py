@@ -1,6 +1,5 @@
 """Words in the window: under the sound, among the choices, and when they fail."""
 
-# ruff: noqa: F401, F811 -- fixtures are used by their names
 from __future__ import annotations
 
 import itertools
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from pyqtgraph import GraphicsView
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QHelpEvent
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QLabel, QToolTip
@@ -33,13 +33,12 @@ from ser_stream.scoring.recordings import FileScore
 from ser_stream.scoring.wording import LATE_S
 from ser_stream.stream.listening import Listening
 from ser_stream.types import Float32, Health, Snapshot, Word
-from ser_stream.words.reader import WordReader, open_reader
+from ser_stream.words.reader import WordReader
 from ser_stream.words.recognizers import AsrError
-from tests.gui.parts.test_views import count, picture
-from tests.gui.recordings.test_page import Opened as OpenedPage
-from tests.gui.test_window import RATE_HZ, Opened, devices, opened, settings
 from tests.helpers.fake_asr import FakeAsr
-from tests.ser_stream.words.test_reading import folder, reader, reading
+from tests.helpers.opened_page import OpenedPage
+from tests.helpers.opened_window import RATE_HZ, OpenedWindow
+from tests.helpers.pictures import count, picture
 
 
 class ScriptedAsr(FakeAsr):
@@ -70,7 +69,7 @@ SCRIPT = [Word(text, i + 0.3, i + 0.7) for i, text in enumerate(TEXTS)]
 
 
 @pytest.fixture
-def hears(monkeypatch, opened: Opened):
+def hears(monkeypatch, opened: OpenedWindow):
     """Choose a recogniser that a test makes."""
 
     def choose(asr: ScriptedAsr) -> None:
@@ -262,7 +261,7 @@ def test_words_come_under_the_timeline(opened, hears, speech):
     source = opened.start(3.0, speech)
     opened.until(lambda: said(strip) == ["what", "a", "lovely"])
     assert strip.isVisible()
-    assert strip.y() >= live.timeline._view.geometry().bottom()
+    assert strip.y() >= live.timeline.findChild(GraphicsView).geometry().bottom()
     assert not live.note.isVisible()
     # With another microphone they go on behind those that were there.
     opened.window.choices.device_box.setCurrentIndex(2)
@@ -420,22 +419,24 @@ def test_a_missing_package_is_told_and_cannot_be_chosen(qtbot, settings, monkeyp
 
 
 def test_the_dialogs_ask_for_a_folder_and_for_the_file_that_the_model_wants(
-    qtbot, settings, monkeypatch, folder, tmp_path
+    qtbot, settings, monkeypatch, reading_folder, tmp_path
 ):  # fmt: skip
     choices = WordChoices(settings, unexpected)
     qtbot.addWidget(choices)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(tmp_path))
     assert choices.ask_for_folder() == tmp_path
-    choices.take_model(ModelBundle.load(folder / "reading.onnx"))
+    choices.take_model(ModelBundle.load(reading_folder / "reading.onnx"))
     asked = []
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: asked.append(a) or ("", ""))
     assert choices.ask_for_vectors() is None
     assert asked[0][1] == "Open vectors.txt"
 
 
-def test_vectors_are_chosen_checked_and_remembered(qtbot, settings, folder, bundle, tmp_path):
+def test_vectors_are_chosen_checked_and_remembered(
+    qtbot, settings, reading_folder, bundle, tmp_path
+):
     errors: list[Exception] = []
-    reading = ModelBundle.load(folder / "reading.onnx")
+    reading = ModelBundle.load(reading_folder / "reading.onnx")
     choices = WordChoices(settings, errors.append)
     qtbot.addWidget(choices)
 
@@ -462,7 +463,7 @@ def test_vectors_are_chosen_checked_and_remembered(qtbot, settings, folder, bund
     assert "not the word vectors" in str(errors[0])
     assert choices.reader is None
     assert choices.note.text() == "This model wants the word vectors vectors.txt"
-    choices.ask_for_vectors = lambda: folder / "vectors.txt"
+    choices.ask_for_vectors = lambda: reading_folder / "vectors.txt"
     with qtbot.waitSignal(choices.changed):
         choices.button.click()
         ticked(lambda: choices.reader)
@@ -485,9 +486,9 @@ def test_vectors_are_chosen_checked_and_remembered(qtbot, settings, folder, bund
     assert len(errors) == 2
 
 
-def test_a_model_that_reads_words_reads_them_live(opened, hears, speech, folder):
+def test_a_model_that_reads_words_reads_them_live(opened, hears, speech, reading_folder):
     window, words = opened.window, opened.window.choices.words
-    window.choices.load_model(folder / "reading.onnx")
+    window.choices.load_model(reading_folder / "reading.onnx")
     opened.until(lambda: window.choices.bundle.meta.words is not None)
     assert words.isVisible()
     opened.start(3.0, speech)
@@ -497,7 +498,7 @@ def test_a_model_that_reads_words_reads_them_live(opened, hears, speech, folder)
     hears(ScriptedAsr(lovely))
     opened.until(lambda: len(opened.sources) == 2)
     opened.until(lambda: "lacks its word vectors" in note.text())
-    words.ask_for_vectors = lambda: folder / "vectors.txt"
+    words.ask_for_vectors = lambda: reading_folder / "vectors.txt"
     words.button.click()
     # With the vectors the stream begins anew, in the same minute.
     opened.until(lambda: len(opened.sources) == 3)
@@ -514,9 +515,9 @@ def test_a_model_that_reads_words_reads_them_live(opened, hears, speech, folder)
     assert set(prediction.words) == {"lovely"}
 
 
-def test_it_all_fits_and_can_be_reached_by_keys(opened, hears, speech, folder):
+def test_it_all_fits_and_can_be_reached_by_keys(opened, hears, speech, reading_folder):
     window = opened.window
-    window.choices.load_model(folder / "reading.onnx")
+    window.choices.load_model(reading_folder / "reading.onnx")
     opened.until(lambda: window.choices.bundle.meta.words is not None)
     hears(ScriptedAsr(SCRIPT, fails_at_s=2.5))
     opened.start(4.0, speech)

@@ -14,10 +14,10 @@ from ser_stream.errors import DeviceError
 class FakeStream:
     """Calls back until it is stopped; ``heard`` holds what it was given."""
 
-    latency = 0.0
-
-    def __init__(self, rate: int, block: int, callback: Callback, go: threading.Event) -> None:
-        self.rate, self.block = rate, block
+    def __init__(
+        self, rate: int, block: int, callback: Callback, go: threading.Event, latency: float
+    ) -> None:
+        self.rate, self.block, self.latency = rate, block, latency
         self.heard: list[np.ndarray] = []
         self.ended = ""
         self.closed = False
@@ -50,17 +50,19 @@ class FakeStream:
 
 
 class FakeOutput:
-    """Opens `FakeStream`s at the rates it takes; all without."""
+    """Opens `FakeStream`s of one latency at the rates it takes; all without."""
 
-    def __init__(self, takes: Callable[[int], bool] = lambda rate: True) -> None:
+    def __init__(
+        self, takes: Callable[[int], bool] = lambda rate: True, latency_s: float = 0.0
+    ) -> None:
         self.default_rate_hz = 48000
         self.streams: list[FakeStream] = []
         self.go = threading.Event()
         self.go.set()
-        self.takes = takes
+        self.takes, self.latency_s = takes, latency_s
 
     def open(self, sample_rate_hz: int, block: int, callback: Callback) -> FakeStream:
         if not self.takes(sample_rate_hz):
             raise DeviceError(f"cannot play at {sample_rate_hz} Hz: refused")
-        self.streams.append(FakeStream(sample_rate_hz, block, callback, self.go))
+        self.streams.append(FakeStream(sample_rate_hz, block, callback, self.go, self.latency_s))
         return self.streams[-1]

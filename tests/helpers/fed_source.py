@@ -26,6 +26,11 @@ class FedSource:
             self._queue.put(AudioBlock(part, self._position, gap and i == 0, None))
             self._position += len(part)
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that was fed has been taken."""
+        return self._queue.empty()
+
     def lose(self, n: int) -> None:
         """As if ``n`` samples had been missed."""
         self._position += n

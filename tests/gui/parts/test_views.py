@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtGui import QColor
 
 from gui.live.history import STATES, Stretch
 from gui.live.spectrogram import COLUMN_S, SPECTROGRAM
@@ -15,20 +15,9 @@ from gui.live.timeline import TimelinePlot
 from gui.parts.views import CLIP_HOLD_S, AffectPlane, ClassBars, Headline, LevelBar
 from gui.theme import DARK, LIGHT, class_colours, class_dashes, palette
 from ser_stream.types import State
+from tests.helpers.pictures import count, picture
 
 LABELS = ("angry", "happy", "neutral", "sad")
-
-
-def picture(widget) -> QImage:
-    return widget.grab().toImage()
-
-
-def count(image: QImage, colour: QColor) -> int:
-    """Pixels of ``colour``."""
-    wanted = colour.rgb()
-    return sum(
-        image.pixel(x, y) == wanted for x in range(image.width()) for y in range(image.height())
-    )
 
 
 def luminance(colour: QColor) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,9 @@ from gui.recordings.analysis import Analysis, speech_spans
 from gui.recordings.drawing import columns, visible_beliefs
 from gui.recordings.envelope import Envelope, read_envelope
 from gui.recordings.page import RecordingsPage
-from gui.recordings.player import Player
 from gui.recordings.score_table import CONFIDENCE, DURATION, ERROR, FILE, LABEL
 from gui.recordings.scores import summary_of
 from gui.recordings.time_axis import clock_text
-from gui.settings import Settings
 from gui.theme import DARK, LIGHT
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle
@@ -36,7 +34,7 @@ from ser_stream.stream.engine import Engine
 from ser_stream.stream.listening import Listening
 from ser_stream.types import State
 from tests.helpers.edited_bundle import edited
-from tests.helpers.fake_output import FakeOutput
+from tests.helpers.opened_page import OpenedPage
 from training.data.corpora import read_corpus
 
 RATE_HZ = 16000
@@ -44,53 +42,9 @@ SOON_MS = 60_000
 Key = Qt.Key
 
 
-class Opened:
-    """A page with what it plays through and the errors it told."""
-
-    def __init__(self, qtbot, bundle, folder: Path) -> None:
-        self.qtbot = qtbot
-        self.settings = Settings(folder / "window.ini")
-        self.output = FakeOutput()
-        self.errors: list[Exception] = []
-        self.player = Player(self.output)
-        self.page = RecordingsPage(bundle, self.settings, self.errors.append, player=self.player)
-        self.page.resize(640, 480)
-        qtbot.addWidget(self.page)
-        self.page.show()
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        def ticked() -> bool:
-            self.page.tick()
-            return bool(condition())
-
-        self.qtbot.waitUntil(ticked, timeout=SOON_MS)
-
-    def open(self, path: Path) -> RecordingsPage:
-        self.page.open_paths([path])
-        self.until(lambda: self.page.progress.job is None)
-        return self.page
-
-    def open_all(self, *paths: Path) -> RecordingsPage:
-        self.page.open_paths(paths)
-        self.until(lambda: self.page.list.progress.job is None)
-        return self.page
-
-    def press(self, key: Qt.Key, widget: QWidget | None = None) -> None:
-        self.qtbot.keyClick(widget or self.page.viewer.plot, key)
-
-    def click(self, button: QAbstractButton) -> None:
-        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton, pos=QPoint(8, 8))
-
-    def cell(self, row: int, column: int) -> str:
-        return self.page.list.table.sorted.index(row, column).data()
-
-    def column(self, column: int) -> list[str]:
-        return [self.cell(row, column) for row in range(self.page.list.table.sorted.rowCount())]
-
-
 @pytest.fixture
-def opened(qtbot, bundle, tmp_path) -> Iterator[Opened]:
-    made = Opened(qtbot, bundle, tmp_path)
+def opened(qtbot, bundle, tmp_path) -> Iterator[OpenedPage]:
+    made = OpenedPage(qtbot, bundle, tmp_path)
     yield made
     made.page.shut_down()
 
@@ -322,7 +276,7 @@ def place_of(page: RecordingsPage, at_s: float) -> QPoint:
     return view_of(page).mapFromScene(box.mapViewToScene(QPointF(at_s, 0.0)))
 
 
-def drag(opened: Opened, start_s: float, end_s: float, modifier: Qt.KeyboardModifier) -> None:
+def drag(opened: OpenedPage, start_s: float, end_s: float, modifier: Qt.KeyboardModifier) -> None:
     bot, view = opened.qtbot, view_of(opened.page).viewport()
     left = Qt.MouseButton.LeftButton
     start, end = place_of(opened.page, start_s), place_of(opened.page, end_s)

@@ -15,6 +15,7 @@ from gui.recordings.player import Playback, Player
 from gui.recordings.sound import BLOCK_S, ArraySound, FileSound
 from ser_stream.errors import AudioError, DeviceError
 from tests.helpers.fake_output import FakeOutput
+from tests.helpers.portaudio import PortAudioError
 
 RATE_HZ = 16000
 SOON_S = 20.0
@@ -54,14 +55,11 @@ def test_the_end_is_the_sounds_where_none_is_told(ramp):
 
 
 def test_the_position_is_what_is_heard_not_what_was_handed_over(ramp):
-    output = FakeOutput()
-    playback = Playback(output, 0.5)
-    assert playback.position_s == 0.5
-    playback.run(ArraySound(ramp, RATE_HZ), 0.7, never)
-    playback._latency_s = 0.15
-    assert playback.position_s == pytest.approx(0.55)
-    playback._latency_s = 9.0
-    assert playback.position_s == 0.5
+    for latency_s, position_s in ((0.15, 0.55), (9.0, 0.5)):
+        playback = Playback(FakeOutput(latency_s=latency_s), 0.5)
+        assert playback.position_s == 0.5
+        playback.run(ArraySound(ramp, RATE_HZ), 0.7, never)
+        assert playback.position_s == pytest.approx(position_s)
 
 
 def test_a_file_sounds_like_its_samples(tmp_path, ramp):
@@ -149,10 +147,6 @@ def test_what_goes_wrong_is_told_once(tmp_path):
     assert isinstance(player.take_error(), AudioError)
     assert player.take_error() is None
     assert not player.playing
-
-
-class PortAudioError(Exception):
-    pass
 
 
 def fake_sounddevice(monkeypatch, **made) -> None:

@@ -27,15 +27,12 @@ from ser_stream.scoring.rows import prediction_row
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Snapshot
+from tests.helpers.portaudio import PortAudioError
 
 RATE_HZ = 16000
 
 
-class PortAudioError(Exception):
-    pass
-
-
-class FakeStream:
+class FakeInput:
     """A stream whose blocks the test delivers by hand."""
 
     def __init__(self, callback, samplerate: float, channels: int, **more: object) -> None:
@@ -68,7 +65,7 @@ class FakePortAudio:
     def __init__(self, names: list[str], mono: bool = True) -> None:
         self.names = names
         self.mono = mono
-        self.streams: list[FakeStream] = []
+        self.streams: list[FakeInput] = []
         self.restarts = 0
         self.default = SimpleNamespace(device=(1 if len(names) > 1 else -1, -1))
 
@@ -89,7 +86,7 @@ class FakePortAudio:
             raise PortAudioError("Invalid number of channels")
 
     def InputStream(self, callback, samplerate, channels, **more: object):  # noqa: N802
-        stream = FakeStream(callback, samplerate, channels, **more)
+        stream = FakeInput(callback, samplerate, channels, **more)
         self.streams.append(stream)
         return stream
 

@@ -16,6 +16,7 @@ from ser_stream.audio import sound_writer as sound_file
 from ser_stream.audio.sound_file import FileSource
 from ser_stream.audio.sound_writer import FlacWriter, SoundWriter, WavWriter, to_int16
 from ser_stream.errors import SerStreamError
+from tests.helpers.sound_readers import read_by_all
 
 RATE_HZ = 22050
 NOISE = np.random.default_rng(0).integers(-30000, 30000, 3 * RATE_HZ).astype(np.int16)
@@ -24,26 +25,6 @@ WRITERS = {"wav": WavWriter, "flac": FlacWriter}
 
 def create(path: Path) -> SoundWriter:
     return WRITERS[path.suffix[1:]](io.FileIO(path, "x+"), RATE_HZ)
-
-
-def read_by_all(path: Path, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """The samples, after every reader found the same ones; those that are not installed are not."""
-    samples, rate = soundfile.read(path, dtype="int16")
-    assert rate == rate_hz
-    ours = np.concatenate([block.samples for block in FileSource(path)])
-    np.testing.assert_array_equal(ours, samples / np.float32(32768))
-    raw = ("-t", "raw", "-e", "signed", "-b", "16", "-")
-    for command in (
-        ["sox", "-D", str(path), *raw],
-        ["ffmpeg", "-v", "error", "-i", str(path), "-f", "s16le", "-"],
-    ):
-        if shutil.which(command[0]):
-            result = subprocess.run(command, capture_output=True, check=False, timeout=60)
-            assert result.returncode == 0, result.stderr
-            others = np.frombuffer(result.stdout, "<i2")
-            # FFmpeg also reads frames that come after those that FLAC's header counts.
-            np.testing.assert_array_equal(others[: len(samples)], samples)
-    return samples
 
 
 def test_sixteen_bits_come_out_as_they_went_in():
@@ -60,7 +41,7 @@ def test_a_closed_file_has_all_samples_and_silence(tmp_path, kind):
     writer.silence(200_000)
     writer.write(NOISE[10001:])
     writer.close()
-    samples = read_by_all(path)
+    samples = read_by_all(path, RATE_HZ)
     np.testing.assert_array_equal(samples[:10001], NOISE[:10001])
     assert not samples[10001:210_001].any()
     np.testing.assert_array_equal(samples[210_001:], NOISE[10001:])
@@ -86,13 +67,13 @@ def test_what_is_synced_is_readable_whatever_comes_after_it(tmp_path, kind):
         if at % 21000 == 9100:
             copy = tmp_path / f"{at}.{kind}"
             shutil.copyfile(path, copy)
-            samples = read_by_all(copy)
+            samples = read_by_all(copy, RATE_HZ)
             assert writer.samples <= len(samples)
             np.testing.assert_array_equal(samples, NOISE[: len(samples)])
             # Up to the last sync, and FLAC's frame of 4096.
             assert at - 2100 - 4096 * (kind == "flac") <= writer.samples
     writer.close()
-    np.testing.assert_array_equal(read_by_all(path), NOISE)
+    np.testing.assert_array_equal(read_by_all(path, RATE_HZ), NOISE)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -143,7 +124,7 @@ def test_a_file_that_may_grow_no_more_keeps_what_it_has(tmp_path, kind, room):
             writer.write(NOISE[at : at + 700])
             written = at
     writer.abandon()
-    samples = read_by_all(path)
+    samples = read_by_all(path, RATE_HZ)
     np.testing.assert_array_equal(samples, NOISE[: len(samples)])
     assert len(samples) >= written - (4096 + 700 if kind == "flac" else 0)
     assert path.stat().st_size <= room
@@ -160,9 +141,9 @@ def test_wav_becomes_rf64_where_its_sizes_end(tmp_path, monkeypatch):
     writer.sync()
     assert "RF64" in str(writer.note)
     assert soundfile.info(path).format == "RF64"
-    np.testing.assert_array_equal(read_by_all(path), NOISE)
+    np.testing.assert_array_equal(read_by_all(path, RATE_HZ), NOISE)
     writer.close()
-    np.testing.assert_array_equal(read_by_all(path), NOISE)
+    np.testing.assert_array_equal(read_by_all(path, RATE_HZ), NOISE)
 
 
 @pytest.mark.parametrize("beyond", [-2, 2])

@@ -18,25 +18,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.helpers.commands import one_line, ser_stream
+
 RATE_HZ = 16000
 LABELS = ["angry", "happy", "neutral", "sad"]
-
-
-def ser_stream(*arguments: object, env: dict[str, str] | None = None, **more: object):
-    return subprocess.run(
-        [sys.executable, "-m", "ser_stream.cli", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, **(env or {})}, **more,
-    )  # fmt: skip
-
-
-def one_line(result: subprocess.CompletedProcess, code: int, message: str) -> None:
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    assert message in lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.ser_stream.audio.test_sound_file import read_by_all
+from tests.helpers.sound_readers import read_by_all
 
 RATE_HZ = 16000
 COMMAND = [sys.executable, "-m", "ser_stream.cli"]

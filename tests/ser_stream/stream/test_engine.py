@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,45 +19,13 @@ from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.stream.smoothing import BeliefFilter
 from ser_stream.types import LARGEST_SAMPLE, AudioBlock, Prediction, State
 from tests.helpers.edited_bundle import edited
+from tests.helpers.engines import Loudness, run, same
 from tests.helpers.spy import Spy
 
 RATE_HZ = 16000
 WINDOW = 121 * 256 + 1024
 HOP = 3 * 512
 OPEN = EngineConfig(hop_s=0.1, gate=False)
-
-
-class Loudness:
-    """A detector for tests: loud is speech; cheap, and exact about where."""
-
-    chunk_length = 512
-
-    def __call__(self, chunks: np.ndarray) -> np.ndarray:
-        return (np.abs(chunks).max(axis=1) > 0.01).astype(np.float32)
-
-    def reset(self) -> None:
-        return None
-
-
-def run(engine: Engine, x: np.ndarray, edges: list[int], first: int = 0) -> list[Prediction]:
-    engine.reset()
-    predictions = []
-    for a, b in itertools.pairwise(edges):
-        predictions += engine.feed(AudioBlock(x[a:b], first + a))
-    return predictions + engine.flush()
-
-
-def same(got: list[Prediction], want: list[Prediction]) -> None:
-    assert [(p.start, p.end, p.state, p.label) for p in got] == [
-        (p.start, p.end, p.state, p.label) for p in want
-    ]
-    for a, b in zip(got, want, strict=True):
-        assert a.speech == b.speech
-        for name in ("logits", "posterior", "smoothed"):
-            x, y = getattr(a, name), getattr(b, name)
-            assert (x is None) == (y is None)
-            if x is not None:
-                np.testing.assert_allclose(x, y, atol=1e-5, rtol=1e-5)
 
 
 # Law 1

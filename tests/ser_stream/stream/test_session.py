@@ -15,8 +15,9 @@ from ser_stream.errors import AudioError, DeviceError, SerStreamError
 from ser_stream.scoring.sinks import Timeline
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.stream.session import Session
-from ser_stream.types import AudioBlock, Prediction, Snapshot
+from ser_stream.types import AudioBlock
 from tests.helpers.fed_source import FedSource
+from tests.helpers.sinks import Keep
 
 RATE_HZ = 16000
 OPEN = EngineConfig(hop_s=0.1, gate=False)
@@ -37,24 +38,7 @@ class Script(_Context):
             raise self._error
 
 
-class Keep:
-    """A sink that keeps everything, and may fail."""
-
-    def __init__(self, fail_at: int = -1) -> None:
-        self.got: list[tuple[Prediction, Snapshot]] = []
-        self.closed = False
-        self._fail_at = fail_at
-
-    def write(self, prediction: Prediction, snapshot: Snapshot) -> None:
-        if len(self.got) == self._fail_at:
-            raise OSError(28, "No space left on device")
-        self.got.append((prediction, snapshot))
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Heard:
+class KeptBlocks:
     """A tap that keeps the blocks."""
 
     def __init__(self) -> None:
@@ -148,7 +132,7 @@ def test_what_is_said_in_a_pause_is_a_gap(bundle, speech):
             session.resume()
             yield AudioBlock(speech[5 * RATE_HZ : 8 * RATE_HZ], 5 * RATE_HZ)
 
-    sink, tap = Keep(), Heard()
+    sink, tap = Keep(), KeptBlocks()
     session = Session(Paused(), Engine(bundle, OPEN), [sink], taps=[tap])
     finish(session)
     assert session.error is None

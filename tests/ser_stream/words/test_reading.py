@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from ser_stream.audio.sources import ArraySource
 from ser_stream.errors import ConfigError
-from ser_stream.models.bundle import ModelBundle
 from ser_stream.scoring.recordings import score_file
 from ser_stream.scoring.rows import prediction_row
 from ser_stream.scoring.words import Transcripts, recognize
@@ -27,36 +26,18 @@ from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, Prediction, Word
 from ser_stream.words import reader as module
 from ser_stream.words.live import WordTap
-from ser_stream.words.reader import WordReader, open_reader
+from ser_stream.words.reader import open_reader
 from ser_stream.words.recognizers import AsrError
 from ser_stream.words.tokens import tokenize
 from ser_stream.words.transcripts import Transcript
+from tests.helpers.commands import one_line, ser_stream
+from tests.helpers.engines import Loudness, run, same
 from tests.helpers.fake_asr import FakeAsr
-from tests.helpers.reading_bundle import TOKENS, WEIGHT, write_reading_bundle, write_vectors
-from tests.ser_stream.cli.test_cli import one_line, ser_stream
-from tests.ser_stream.stream.test_engine import Loudness, run, same
+from tests.helpers.reading_bundle import TOKENS, WEIGHT
+from tests.helpers.sinks import Keep
 
 RATE_HZ = 16000
 OPEN = EngineConfig(hop_s=0.25, gate=False)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    top = tmp_path_factory.mktemp("reading")
-    write_reading_bundle(top / "reading.onnx", write_vectors(top / "vectors.txt"))
-    return top
-
-
-@pytest.fixture(scope="module")
-def reading(folder: Path) -> ModelBundle:
-    return ModelBundle.load(folder / "reading.onnx")
-
-
-@pytest.fixture(scope="module")
-def reader(folder: Path, reading: ModelBundle) -> WordReader:
-    found = open_reader(reading, folder / "vectors.txt")
-    assert found is not None
-    return found
 
 
 def transcript(*words: tuple[str, float, float]) -> Transcript:
@@ -160,16 +141,18 @@ def test_words_that_no_window_has_room_for_are_not_looked_at(reader, monkeypatch
     assert len(seen) == TOKENS
 
 
-def test_other_vectors_than_those_of_the_training_are_refused(folder, reading, bundle, tmp_path):
+def test_other_vectors_than_those_of_the_training_are_refused(
+    reading_folder, reading, bundle, tmp_path
+):
     other = tmp_path / "other.txt"
-    other.write_text((folder / "vectors.txt").read_text() + "one 0 0 0 1\n")
+    other.write_text((reading_folder / "vectors.txt").read_text() + "one 0 0 0 1\n")
     with pytest.raises(ConfigError, match=r"not the word vectors .* wants vectors.txt"):
         open_reader(reading, other)
     other.write_text("one 0 0\ntwo 1 1\n")
     with pytest.raises(ConfigError, match="has 2 values"):
         open_reader(reading, other)
     with pytest.raises(ConfigError, match="reads no words"):
-        open_reader(bundle, folder / "vectors.txt")
+        open_reader(bundle, reading_folder / "vectors.txt")
     with pytest.raises(ConfigError, match="No such file"):
         open_reader(reading, tmp_path / "none.txt")
     assert open_reader(reading, None) is None
@@ -179,22 +162,12 @@ def test_other_vectors_than_those_of_the_training_are_refused(folder, reading, b
 
 
 def live(engine: Engine, x: np.ndarray, asr: ClockAsr) -> tuple[Session, list[Prediction]]:
-    class Keep:
-        def __init__(self) -> None:
-            self.got: list[Prediction] = []
-
-        def write(self, prediction, snapshot) -> None:
-            self.got.append(prediction)
-
-        def close(self) -> None:
-            return None
-
     keep = Keep()
     tap = WordTap(asr, RATE_HZ, patient=True)
     session = Session(ArraySource(x, RATE_HZ), engine, [keep], words=tap)
     session.start()
     assert session.wait(60)
-    return session, keep.got
+    return session, [prediction for prediction, _ in keep.got]
 
 
 def test_a_session_goes_by_the_words_and_shows_them(reading, reader, speech):
@@ -251,8 +224,8 @@ def rows_of(text: str) -> dict[str, dict[str, str]]:
     return {Path(row["path"]).name: row for row in csv.DictReader(io.StringIO(text))}
 
 
-def test_recordings_are_scored_with_their_transcripts(folder, takes):
-    told = ["--model", folder / "reading.onnx", "--vectors", folder / "vectors.txt"]
+def test_recordings_are_scored_with_their_transcripts(reading_folder, takes):
+    told = ["--model", reading_folder / "reading.onnx", "--vectors", reading_folder / "vectors.txt"]
     table = ["--transcripts", takes / "words.csv"]
     result = ser_stream("score", takes, *told, *table)
     assert result.returncode == 0, result.stderr
@@ -261,7 +234,7 @@ def test_recordings_are_scored_with_their_transcripts(folder, takes):
         "table.wav": "table", "beside.wav": "file", "none.wav": "missing"
     }  # fmt: skip
     assert (rows["table.wav"]["label"], rows["beside.wav"]["label"]) == ("happy", "sad")
-    alone = ser_stream("score", takes / "none.wav", "--model", folder / "reading.onnx")
+    alone = ser_stream("score", takes / "none.wav", "--model", reading_folder / "reading.onnx")
     assert "reads words too" in alone.stderr
     row = rows_of(alone.stdout)["none.wav"]
     assert row["transcript"] == ""
@@ -273,8 +246,8 @@ def test_recordings_are_scored_with_their_transcripts(folder, takes):
     assert set(words) == {"so gone, gone"}
 
 
-def test_what_is_wrong_with_transcripts_is_told(folder, takes):
-    told = ["--model", folder / "reading.onnx", "--vectors", folder / "vectors.txt"]
+def test_what_is_wrong_with_transcripts_is_told(reading_folder, takes):
+    told = ["--model", reading_folder / "reading.onnx", "--vectors", reading_folder / "vectors.txt"]
     none = ser_stream("score", takes, "--transcripts", takes / "words.csv")
     one_line(none, 1, "for models that read words: name --vectors")
     (takes / "words.csv").write_text("path,text\nlost.wav,hello\n")
@@ -319,7 +292,7 @@ def test_a_recording_is_recognised_whole(takes):
         recognize(takes / "none.wav", ClockAsr(fails_at_s=1.0))
 
 
-def test_pocketsphinx_transcribes_into_what_score_reads(folder, takes, demo_path):
+def test_pocketsphinx_transcribes_into_what_score_reads(reading_folder, takes, demo_path):
     pytest.importorskip("pocketsphinx")
     result = ser_stream("transcribe", demo_path, takes / "gone.wav", "-o", takes / "said.csv")
     assert result.returncode == 3
@@ -332,31 +305,33 @@ def test_pocketsphinx_transcribes_into_what_score_reads(folder, takes, demo_path
     assert all(
         a.end_s <= b.start_s + 0.02 for a, b in zip(found.words, found.words[1:], strict=False)
     )
-    told = ["--model", folder / "reading.onnx", "--vectors", folder / "vectors.txt"]
+    told = ["--model", reading_folder / "reading.onnx", "--vectors", reading_folder / "vectors.txt"]
     scored = ser_stream("score", demo_path, *told, "--transcripts", takes / "said.csv", "--windows")
     said = [row["words"] for row in csv.DictReader(io.StringIO(scored.stdout))]
     assert len({s for s in said if s}) > 5
 
 
-def test_the_demo_shows_words(folder):
+def test_the_demo_shows_words(reading_folder):
     pytest.importorskip("pocketsphinx")
-    told = ["--model", folder / "reading.onnx", "--vectors", folder / "vectors.txt"]
+    told = ["--model", reading_folder / "reading.onnx", "--vectors", reading_folder / "vectors.txt"]
     result = ser_stream(
         "demo", "--fast", "--duration", 9, "--jsonl", "--asr", "pocketsphinx", *told
     )
     assert result.returncode == 0, result.stderr
     words = [json.loads(line)["words"] for line in result.stdout.splitlines()]
     assert any(words)
-    one_line(ser_stream("demo", "--fast", "--vectors", folder / "vectors.txt"), 1, "with --asr")
+    one_line(
+        ser_stream("demo", "--fast", "--vectors", reading_folder / "vectors.txt"), 1, "with --asr"
+    )
 
 
 @pytest.mark.microphone
-def test_words_come_live_through_a_microphone(folder, demo_path, virtual_microphone):
+def test_words_come_live_through_a_microphone(reading_folder, demo_path, virtual_microphone):
     pytest.importorskip("pocketsphinx")
     command = [
         sys.executable, "-m", "ser_stream.cli", "--device", "pulse", "--jsonl", "--duration", "14",
-        "--asr", "pocketsphinx", "--model", folder / "reading.onnx",
-        "--vectors", folder / "vectors.txt",
+        "--asr", "pocketsphinx", "--model", reading_folder / "reading.onnx",
+        "--vectors", reading_folder / "vectors.txt",
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -33,7 +33,7 @@ WORD = 1600
 LONG_S = 30.0
 
 
-class ScriptedAsr:
+class TenthsAsr:
     """Writes the value of every full tenth of a second as a word; the newest two may change."""
 
     name = "scripted"
@@ -89,7 +89,7 @@ def block(start: int, n: int = WORD, value: float = 0.5, gap: bool = False) -> A
 @given(st.lists(st.integers(1, 10 * WORD - 1), max_size=8, unique=True), st.integers(0, 10**9))
 def test_words_are_the_same_however_the_stream_is_cut(cuts, start):
     samples = np.repeat(np.arange(10, dtype=np.float32) / 10, WORD)
-    tap = WordTap(ScriptedAsr(), RATE_HZ)
+    tap = WordTap(TenthsAsr(), RATE_HZ)
     for a, b in itertools.pairwise([0, *sorted(cuts), len(samples)]):
         tap.hear(AudioBlock(samples[a:b], start + a))
     tap.close(LONG_S)
@@ -101,7 +101,7 @@ def test_words_are_the_same_however_the_stream_is_cut(cuts, start):
 
 
 def test_words_past_the_settled_ones_may_change():
-    tap = WordTap(ScriptedAsr(), RATE_HZ, patient=True)
+    tap = WordTap(TenthsAsr(), RATE_HZ, patient=True)
     for i in range(3):
         tap.hear(block(i * WORD, value=i / 10))
     assert said(tap.words()) == [("0.0", 0.0), ("?", 0.1), ("?", 0.2)]
@@ -111,7 +111,7 @@ def test_words_past_the_settled_ones_may_change():
 
 @pytest.mark.parametrize("told", [True, False])
 def test_after_a_hole_words_start_anew_at_the_time_of_the_stream(told):
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     tap = WordTap(asr, RATE_HZ)
     # One word and a half; what follows the hole does not complete the half.
     tap.hear(block(0, 2400, 0.1))
@@ -124,7 +124,7 @@ def test_after_a_hole_words_start_anew_at_the_time_of_the_stream(told):
 
 @pytest.mark.parametrize("rate_hz", [8000, 44100, 48000])
 def test_sound_of_any_rate_is_heard_whole_before_a_hole_and_at_the_end(rate_hz):
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     tap = WordTap(asr, rate_hz)
     second = np.full(rate_hz, 0.3, np.float32)
     tap.hear(AudioBlock(second, 0))
@@ -138,7 +138,7 @@ def test_sound_of_any_rate_is_heard_whole_before_a_hole_and_at_the_end(rate_hz):
 
 
 def test_words_between_goes_by_the_middle():
-    tap = WordTap(ScriptedAsr(), RATE_HZ)
+    tap = WordTap(TenthsAsr(), RATE_HZ)
     for i in range(100):
         tap.hear(block(i * WORD, value=(i % 10) / 10))
     tap.close(LONG_S)
@@ -148,7 +148,7 @@ def test_words_between_goes_by_the_middle():
 
 
 def test_a_slow_recogniser_loses_sound_and_holds_nothing_up():
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     asr.may_go_on.clear()
     tap = WordTap(asr, RATE_HZ, max_lag_s=0.5)
     tap.hear(block(0, value=0.1))
@@ -168,7 +168,7 @@ def test_a_slow_recogniser_loses_sound_and_holds_nothing_up():
 
 
 def test_a_recogniser_that_is_too_slow_again_and_again_is_given_up():
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     asr.may_go_on.clear()
     tap = WordTap(asr, RATE_HZ, max_lag_s=0.5)
     tap.hear(block(0))
@@ -185,7 +185,7 @@ def test_a_recogniser_that_is_too_slow_again_and_again_is_given_up():
 
 
 def test_overloads_far_apart_are_forgiven():
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     asr.may_go_on.clear()
     tap = WordTap(asr, RATE_HZ, max_lag_s=0.5)
     tap.hear(block(0))
@@ -201,7 +201,7 @@ def test_overloads_far_apart_are_forgiven():
 
 
 def test_a_long_block_is_no_overload():
-    tap = WordTap(ScriptedAsr(), RATE_HZ, max_lag_s=0.5)
+    tap = WordTap(TenthsAsr(), RATE_HZ, max_lag_s=0.5)
     tap.hear(block(0, 10 * WORD))
     tap.close(LONG_S)
     assert len(tap.words()) == 10
@@ -209,7 +209,7 @@ def test_a_long_block_is_no_overload():
 
 
 def test_a_patient_tap_loses_nothing():
-    tap = WordTap(ScriptedAsr(), RATE_HZ, max_lag_s=0.1, patient=True)
+    tap = WordTap(TenthsAsr(), RATE_HZ, max_lag_s=0.1, patient=True)
     for i in range(50):
         tap.hear(block(i * WORD, value=0.2))
         assert tap.lag_s == 0.0
@@ -219,7 +219,7 @@ def test_a_patient_tap_loses_nothing():
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_a_recogniser_that_fails_leaves_its_words_and_the_reason(patient):
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     tap = WordTap(asr, RATE_HZ, patient=True)
     for i in range(4):
         tap.hear(block(i * WORD, value=0.4))
@@ -236,7 +236,7 @@ def test_a_recogniser_that_fails_leaves_its_words_and_the_reason(patient):
 
 
 def test_closing_does_not_wait_for_a_recogniser_that_hangs():
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     asr.may_go_on.clear()
     tap = WordTap(asr, RATE_HZ)
     tap.hear(block(0))
@@ -251,7 +251,7 @@ def test_closing_does_not_wait_for_a_recogniser_that_hangs():
 
 
 def test_closing_before_the_first_block_and_twice():
-    tap = WordTap(ScriptedAsr(), RATE_HZ)
+    tap = WordTap(TenthsAsr(), RATE_HZ)
     tap.close(LONG_S)
     tap.close(LONG_S)
     assert tap.words() == []
@@ -259,7 +259,7 @@ def test_closing_before_the_first_block_and_twice():
 
 
 def test_the_meter_goes_on_when_the_recogniser_fails(bundle):
-    asr = ScriptedAsr()
+    asr = TenthsAsr()
     asr.raises = RuntimeError("a bug")
     source = FedSource()
     tap = WordTap(asr, RATE_HZ)
