@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from gui.settings import Settings
 from ser_stream.scoring.formats import named_formats
+from ser_stream.scoring.manifest import FILE
 
 
 class Dialogs:
@@ -46,7 +47,7 @@ class Dialogs:
         name, _ = QFileDialog.getSaveFileName(
             self._parent,
             "Keep corrections in",
-            start or str(Path(self._folder) / "manifest.csv"),
+            start or str(Path(self._folder) / FILE),
             "CSV (*.csv)",
             options=QFileDialog.Option.DontConfirmOverwrite,
         )

@@ -7,9 +7,9 @@ from pathlib import Path
 from gui.jobs import Writes
 from gui.recordings.correction import CorrectionBar, SpanFields
 from gui.recordings.dialogs import Dialogs, as_table
-from gui.recordings.manifest import Clip, keep
 from gui.settings import Settings
 from gui.theme import DARK, Theme
+from ser_stream.scoring.manifest import Clip, keep
 
 
 class ClipKeeper:

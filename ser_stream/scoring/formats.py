@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from abc import ABC, abstractmethod
@@ -16,7 +15,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 from ser_stream.errors import SerStreamError
 from ser_stream.files import utf8_name
 from ser_stream.printable import printable
-from ser_stream.tables import guarded
+from ser_stream.tables import csv_line
 
 T = TypeVar("T")
 
@@ -84,13 +83,13 @@ class Csv(_TextRows):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._csv: csv.DictWriter[str] | None = None
+        self._columns: list[str] | None = None
 
     def _put(self, row: dict[str, Any]) -> None:
-        if self._csv is None:
-            self._csv = csv.DictWriter(self._stream, list(row), lineterminator="\n")
-            self._csv.writeheader()
-        self._csv.writerow({k: guarded(v) if isinstance(v, str) else v for k, v in row.items()})
+        if self._columns is None:
+            self._columns = list(row)
+            self._stream.write(csv_line(self._columns))
+        self._stream.write(csv_line(row[column] for column in self._columns))
 
 
 @contextmanager

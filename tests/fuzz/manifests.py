@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from gui.recordings.manifest import Clip, keep
 from ser_stream.errors import SerStreamError
+from ser_stream.scoring.manifest import Clip, keep
 from training.data.corpora import read_corpus
 
 from .kinds import Kind, require, require_finite

@@ -20,6 +20,7 @@ from ser_stream.cli import app
 from ser_stream.cli.terminal import Meter, MeterView, plain_line
 from ser_stream.errors import SerStreamError
 from ser_stream.printable import one_line, printable
+from ser_stream.scoring import manifest
 from ser_stream.scoring.formats import Csv, JsonLines
 from ser_stream.tables import guarded, table_rows, unguarded
 from ser_stream.types import Health, Snapshot, Word
@@ -166,7 +167,6 @@ def test_a_table_is_guarded_and_read_back(tmp_path):
 
 
 def test_a_manifest_is_guarded_and_read_back(tmp_path):
-    manifest = pytest.importorskip("gui.recordings.manifest")
     training = pytest.importorskip("training.data.corpora.manifest")
     clips = tmp_path / "=clips"
     clips.mkdir()

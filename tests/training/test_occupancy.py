@@ -189,7 +189,7 @@ from dataclasses import replace
 from pathlib import Path
 import ser_stream.files
 from export.graph import published
-from gui.recordings.manifest import Clip, keep
+from ser_stream.scoring.manifest import Clip, keep
 from ser_stream.models.profile import Profile
 from ser_stream.words.vectors import WordVectors
 from training.checkpoint import write_table

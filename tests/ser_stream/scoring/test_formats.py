@@ -58,6 +58,15 @@ def test_both_formats_are_read_back():
     ]
 
 
+def test_a_name_with_a_carriage_return_stays_in_its_row():
+    stream = io.StringIO(newline="")
+    writer = row_writer_of(Path("x.csv"))(stream)
+    rows = [{"path": "a\rb.wav", "error": "c\nd"}, {"path": "e\r\nf", "error": ""}]
+    for row in rows:
+        writer.write(row)
+    assert list(csv.DictReader(io.StringIO(stream.getvalue(), newline=""))) == rows
+
+
 class Markdown:
     """A table whose columns are as wide as their widest cell: nothing can be written before."""
 

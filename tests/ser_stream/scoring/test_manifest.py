@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from gui.recordings.manifest import Clip, ManifestError, keep
+from ser_stream.labels import canonical
+from ser_stream.scoring.manifest import COLUMNS, OPTIONAL, Clip, ManifestError, keep
 from training.data.corpora import Utterance, read_corpus
 
 HEAD = "path,emotion,speaker,start_s,end_s\n"
@@ -48,6 +52,84 @@ def test_clips_are_read_back_as_they_were_kept(folder):
     assert lines[0] + "\n" == HEAD
     assert lines[1] == "a.wav,angry,ann,,"
     assert lines[4].startswith(str(folder / "elsewhere" / "d.wav"))
+
+
+NAMES = ("a.wav", "b, c.wav", "=d.wav", "'e.wav", "f\rg.wav", "h\ni.wav", 'j".wav', " k.wav")
+words = st.text(max_size=12)
+spans = st.tuples(st.floats(0, 1e5), st.none() | st.floats(2e-3, 1e5))
+clips = st.builds(
+    lambda name, emotion, speaker, span, texts: Clip(
+        Path(name), emotion, speaker, span[0], None if span[1] is None else sum(span), *texts
+    ),
+    st.sampled_from(NAMES), words, words, spans, st.tuples(words, words, words),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd_names(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("odd")
+    for name in NAMES:
+        (folder / name).touch()
+    return folder
+
+
+def read_back(clip: Clip, folder: Path) -> Utterance:
+    """What training makes of a kept clip."""
+    start, end = (None if t is None else round(t, 3) for t in (clip.start_s, clip.end_s))
+    told = {name: text.strip() for name, text in asdict(clip).items() if isinstance(text, str)}
+    return Utterance(
+        folder / clip.path, "manifest", f"manifest/{told['speaker']}", canonical(told["emotion"]),
+        f"manifest/{told['session']}" if told["session"] else "", told["part"], told["text"],
+        start or 0.0, end,
+    )  # fmt: skip
+
+
+@given(st.lists(clips, min_size=1, max_size=5))
+def test_training_reads_what_the_window_keeps(odd_names, told):
+    folder = odd_names
+    file = folder / "mine.csv"
+    file.write_text(",".join((*COLUMNS, *OPTIONAL)) + "\n")
+    kept: dict[tuple[Path, float], Utterance] = {}
+    for clip in told:
+        before = file.read_bytes()
+        try:
+            count = keep(file, replace(clip, path=folder / clip.path))
+        except ManifestError:
+            assert file.read_bytes() == before
+            continue
+        want = read_back(clip, folder)
+        at = (want.path, want.start_s)
+        if at in kept:
+            # What the window does not know of a clip that is there already stays.
+            old = kept[at]
+            want = replace(
+                want, session=want.session or old.session, part=want.part or old.part,
+                text=want.text or old.text,
+            )  # fmt: skip
+        kept[at] = want
+        assert count == len(kept)
+        assert read(file) == list(kept.values())
+
+
+@given(clips)
+def test_a_clip_is_refused_only_for_a_reason(odd_names, clip):
+    told = [text.strip() for text in asdict(clip).values() if isinstance(text, str)]
+    assume(told[0] and told[1])
+    assume(not any("\0" in text for text in told))
+    file = odd_names / "other.csv"
+    file.unlink(missing_ok=True)
+    clip = replace(clip, path=odd_names / clip.path, session="", part="", text="")
+    assert keep(file, clip) == 1
+    assert read(file) == [read_back(clip, odd_names)]
+
+
+@pytest.mark.parametrize("column", ["emotion", "speaker", "text"])
+@pytest.mark.parametrize("text", ["a\0b", "\udcff"])
+def test_a_text_that_no_table_can_hold_is_refused(folder, column, text):
+    clip = Clip(folder / "talks" / "a.wav", "sad", "ann")
+    with pytest.raises(ManifestError, match=f"{column} .*: no table can hold this text"):
+        keep(folder / "mine.csv", replace(clip, **{column: text}))
+    assert not (folder / "mine.csv").exists()
 
 
 def test_a_folder_with_its_manifest_can_be_moved(folder):
