@@ -98,20 +98,17 @@ def measure(folder: Path) -> Cost:
     if not path.exists():
         export(checkpoint, path)
     bundle = ModelBundle.load(path)
-    examples = checkpoint.examples
-    x = np.ascontiguousarray(examples.features[:1])
-    e = examples.extra.get("embedding")
-    e = None if e is None else np.ascontiguousarray(e[:1])
-    inputs = [torch.from_numpy(x)]
-    kwargs = {} if e is None else {"embedding": torch.from_numpy(e)}
+    window = {n: np.ascontiguousarray(checkpoint.examples[n][:1]) for n in bundle.inputs}
+    inputs = {name: torch.from_numpy(value) for name, value in window.items()}
     net = checkpoint.net.eval()
 
     def eager() -> None:
         with torch.inference_mode():
-            net(*inputs, **kwargs)
+            net(**inputs)
 
-    counted = multiply_adds(net, inputs, **kwargs)
-    return Cost(count_parameters(net), counted, median_ms(lambda: bundle(x, e)), median_ms(eager))
+    beside = {name: value for name, value in inputs.items() if name != "features"}
+    counted = multiply_adds(net, inputs["features"], **beside)
+    return Cost(count_parameters(net), counted, median_ms(lambda: bundle(window)), median_ms(eager))
 
 
 def main() -> None:

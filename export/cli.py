@@ -119,7 +119,7 @@ def _export(path: Path, target: Path, audio: list[Path] | None) -> None:
         clips = [load_audio(clip, rate) for clip in find_audio(audio)]
         loaded = replace(loaded, examples=example_inputs(clips, loaded))
     difference = export(loaded, target)
-    echo(describe(target, difference, len(loaded.examples.features)))
+    echo(describe(target, difference, len(loaded.examples["features"])))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from ser_stream.errors import SerStreamError
 from ser_stream.models.bundle import ModelBundle
-from training.data.windows import Inputs
+from ser_stream.models.inputs import Inputs
 
 MAX_DIFFERENCE = 1e-4
 BATCHES = (1, 3)
@@ -35,29 +35,26 @@ def check_parity(net: nn.Module, bundle: ModelBundle, inputs: Inputs) -> float:
         ParityError: it exceeds 1e-4, an output is not finite or has another shape, or there are
             not enough windows, or all are the same.
     """
-    windows = inputs.features
-    embedding = inputs.extra.get("embedding")
+    windows = inputs["features"]
     if len(windows) < max(BATCHES) or np.ptp(windows, axis=0).max() == 0.0:
         raise ParityError(f"parity needs {max(BATCHES)} different windows, got {len(windows)}")
     net.eval()
     worst = 0.0
     for batch in BATCHES:
         for i in range(0, len(windows) - batch + 1, batch):
-            x = np.ascontiguousarray(windows[i : i + batch])
-            e = None if embedding is None else np.ascontiguousarray(embedding[i : i + batch])
-            extra = {} if e is None else {"embedding": torch.from_numpy(e)}
-            words = None
-            if bundle.meta.words is not None:
+            given = {
+                name: np.ascontiguousarray(inputs[name][i : i + batch]) for name in bundle.inputs
+            }
+            if "text_lengths" in given:
                 # Every second window without words: sound alone must agree too.
-                tokens, lengths = (
-                    inputs.extra[n][i : i + batch] for n in ("tokens", "text_lengths")
-                )
-                lengths = np.where((i + np.arange(batch)) % 2, lengths, 0)
-                extra["tokens"] = torch.from_numpy(np.ascontiguousarray(tokens))
-                extra["text_lengths"] = torch.from_numpy(lengths)
-                words = [t[:n] for t, n in zip(tokens, lengths, strict=True)]
-            want = net(torch.from_numpy(x), **extra).numpy()
-            got = bundle(x, e, words)
+                heard = (i + np.arange(batch)) % 2
+                given["text_lengths"] = given["text_lengths"] * heard
+            want = net(**{name: torch.from_numpy(value) for name, value in given.items()}).numpy()
+            if "tokens" in given:
+                # PyTorch's network looks at none of the tokens after the words.
+                words = np.arange(given["tokens"].shape[1]) < given["text_lengths"][:, None]
+                given["tokens"] = given["tokens"] * words[:, :, None].astype(np.float32)
+            got = bundle(given)
             if got.shape != want.shape:
                 raise ParityError(f"batch {batch}: shape {got.shape}, PyTorch gives {want.shape}")
             difference = float(np.abs(got - want).max())

@@ -97,7 +97,7 @@ def check_speaker_parity(checkpoint: SpeakerCheckpoint, path: Path) -> float:
         for n in (len(example), max(LEAST_FRAMES, len(example) // 2)):
             x = np.ascontiguousarray(example[None, :n])
             want = net(torch.from_numpy(x)).numpy()
-            got = network(x)[0]
+            got = network({"features": x})[0]
             if got.shape != want.shape:
                 raise ParityError(f"{n} frames: shape {got.shape}, PyTorch gives {want.shape}")
             difference = float(np.abs(got - want).max() / max(1.0, np.abs(want).max()))

@@ -13,10 +13,11 @@ from export.parity import check_parity
 from ser_stream.features.normalizer import FeatureStatistics
 from ser_stream.features.registry import make_extractor
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.inputs import Inputs
 from ser_stream.models.metadata import METADATA_KEY, ModelMeta
 from training.checkpoint import Checkpoint
 from training.data.features import FeatureStore
-from training.data.windows import Inputs, Place, Presenter
+from training.data.windows import Place, Presenter
 
 LICENCE = "Apache-2.0"
 
@@ -69,20 +70,17 @@ def export(checkpoint: Checkpoint, path: Path) -> float:
 
 def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     # Two of everything: a size of 1 would be taken for a constant.
-    example = torch.from_numpy(checkpoint.examples.features[:2])
+    examples = {n: torch.from_numpy(v[:2]) for n, v in checkpoint.examples.items()}
     batch = torch.export.Dim("batch", min=1, max=4096)
     frames = torch.export.Dim("frames", min=16, max=65536)
-    names, inputs = ["features"], {"features": example}
+    names = ["features"]
     shapes: dict[str, dict[int, Any]] = {"features": {0: batch, 1: frames}}
     if checkpoint.recipe.embedding or checkpoint.recipe.speaker:
         names.append("embedding")
-        inputs["embedding"] = torch.from_numpy(checkpoint.examples.extra["embedding"][:2])
-        shapes["embedding"] = {0: batch}
     if checkpoint.recipe.text.tokens:
-        for name in ("tokens", "text_lengths"):
-            names.append(name)
-            inputs[name] = torch.from_numpy(checkpoint.examples.extra[name][:2])
-            shapes[name] = {0: batch}
+        names += ["tokens", "text_lengths"]
+    shapes |= {name: {0: batch} for name in names[1:]}
+    inputs = {name: examples[name] for name in names}
     net = checkpoint.net.eval()
     if (fold := getattr(net, "for_inference", None)) is not None:
         # The parity gate compares with the network as it was trained, not with this one.

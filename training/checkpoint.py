@@ -13,11 +13,11 @@ from torch import nn
 
 from ser_stream.errors import SerStreamError
 from ser_stream.files import replacing
+from ser_stream.models.inputs import Inputs
 from ser_stream.models.metadata import SpeakerInput, TrainingData, WordInput
 from ser_stream.printable import one_line
 from ser_stream.typed import typed
 from ser_stream.types import Float32
-from training.data.windows import Inputs
 from training.models import make_model
 from training.recipe.config import Recipe, parse_recipe
 
@@ -61,6 +61,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write to ``path`` in one step."""
+        examples = {name: torch.from_numpy(value) for name, value in self.examples.items()}
         write_table(
             path,
             {
@@ -75,10 +76,8 @@ class Checkpoint:
                 "metrics": self.metrics,
                 "words": None if self.words is None else asdict(self.words),
                 "speaker": None if self.speaker is None else asdict(self.speaker),
-                "examples": torch.from_numpy(self.examples.features),
-                "example_extra": {
-                    name: torch.from_numpy(value) for name, value in self.examples.extra.items()
-                },
+                "examples": examples.pop("features"),
+                "example_extra": examples,
             },
         )
 
@@ -106,10 +105,10 @@ class Checkpoint:
                 tuple(table["logit_bias"]),
                 tuple(typed(d, TrainingData) for d in table["training_data"]),
                 table["metrics"],
-                Inputs(
-                    table["examples"].numpy(),
-                    {name: value.numpy() for name, value in table["example_extra"].items()},
-                ),
+                {
+                    "features": table["examples"].numpy(),
+                    **{name: value.numpy() for name, value in table["example_extra"].items()},
+                },
                 typed(words, WordInput) if (words := table.get("words")) is not None else None,
                 typed(told, SpeakerInput) if (told := table.get("speaker")) is not None else None,
             )

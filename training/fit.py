@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from ser_stream.features.normalizer import FeatureStatistics
+from ser_stream.models.inputs import Inputs
 from ser_stream.types import Float32
 from training.calibration import Calibration, fit_calibration, mean_posterior
 from training.data.corpora import Utterance
 from training.data.features import FeatureStore
-from training.data.windows import Inputs, Place, Presenter, hearings_of, training_statistics
+from training.data.windows import Place, Presenter, hearings_of, training_statistics
 from training.errors import TrainingError
 from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
@@ -68,19 +69,18 @@ def predict(
     device = launch.device
     parts = []
     for i in range(0, len(places), 64):
-        inputs = presenter.present(places[i : i + 64])
-        x = torch.from_numpy(inputs.features).to(device)
+        inputs = _tensors(presenter.present(places[i : i + 64]), device)
         with _autocast(launch):
-            logits = net(x, **_extra(inputs, device))
+            logits = net(**inputs)
         parts.append(logits.float().cpu().numpy())
     return np.concatenate(parts)
 
 
-def _extra(inputs: Inputs, device: torch.device) -> dict[str, Tensor]:
+def _tensors(inputs: Inputs, device: torch.device) -> dict[str, Tensor]:
     # Lengths stay on the CPU: packed sequences want them there.
     return {
         name: torch.from_numpy(value).to("cpu" if name == "lengths" else device)
-        for name, value in inputs.extra.items()
+        for name, value in inputs.items()
     }
 
 
@@ -233,10 +233,10 @@ def fit(
             if len(picked) < 2 * launch.world_size:
                 continue
             batch = [places[k] for k in mine]
-            inputs = presenter.present(batch)
+            inputs = _tensors(presenter.present(batch), device)
             targets = torch.from_numpy(truth[[p.utterance for p in batch]])
             y = F.one_hot(targets, n_classes).float().to(device)
-            x, extra = torch.from_numpy(inputs.features).to(device), _extra(inputs, device)
+            x = inputs["features"]
             if noise:
                 x = x + noise * torch.randn(x.shape, generator=generator).to(device)
             x = spec_augment(x, config, generator)
@@ -244,12 +244,12 @@ def fit(
                 share = float(rng.beta(config.mixup, config.mixup))
                 other = torch.from_numpy(rng.permutation(len(picked))[: len(mine)] % len(mine))
                 x = share * x + (1 - share) * x[other.to(device)]
-                if "embedding" in extra:
-                    known = extra["embedding"]
-                    extra["embedding"] = share * known + (1 - share) * known[other.to(device)]
+                if "embedding" in inputs:
+                    known = inputs["embedding"]
+                    inputs["embedding"] = share * known + (1 - share) * known[other.to(device)]
                 y = share * y + (1 - share) * y[other.to(device)]
             with _autocast(launch):
-                logits = parallel(x, **extra)
+                logits = parallel(**{**inputs, "features": x})
             error = soft_cross_entropy(logits.float(), y, class_weight, config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             error.backward()

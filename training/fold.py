@@ -15,6 +15,7 @@ import torch
 from ser_stream.errors import ConfigError
 from ser_stream.files import replacing
 from ser_stream.models.embedder import SpeakerEmbedder
+from ser_stream.models.inputs import Inputs
 from ser_stream.models.metadata import SpeakerInput, WordInput
 from ser_stream.types import Float32
 from ser_stream.words.tokens import tokenize
@@ -26,7 +27,7 @@ from training.data.corpora import Utterance, credits_of
 from training.data.features import FeatureStore, build_features
 from training.data.folds import Split
 from training.data.noises import NOISE_CREDIT
-from training.data.windows import Inputs, Presenter
+from training.data.windows import Presenter
 from training.fit import Epoch, Trained, fit, predict
 from training.launch import Launch, launch
 from training.metrics import score

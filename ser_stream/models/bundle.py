@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ser_stream.errors import BundleError
 from ser_stream.features.extractor import Extractor
 from ser_stream.features.normalizer import FeatureStatistics, Moments, Normalizer, NormalizerState
 from ser_stream.features.registry import make_extractor, make_normalizer
+from ser_stream.models.inputs import Inputs, word_inputs
 from ser_stream.models.metadata import METADATA_KEY, MOST_WINDOW_S, MOST_WINDOW_VALUES, ModelMeta
 from ser_stream.models.network import ModelFile, Network, check_output, models_folder, named
-from ser_stream.models.padding import pad
 from ser_stream.types import Float32
 
 
@@ -36,6 +36,7 @@ class ModelBundle:
         self._network = network
         self._logit_bias = np.array(meta.logit_bias or 0.0, dtype=np.float32)
         self._extractor = make_extractor(meta.frontend, meta.frontend_params)
+        self._nothing = self._nothing_told()
         self._check()
 
     def __repr__(self) -> str:
@@ -107,29 +108,30 @@ class ModelBundle:
             meta.embedding,
         )
 
-    def __call__(
-        self,
-        features: Float32,
-        embedding: Float32 | None = None,
-        words: Sequence[Float32] | None = None,
-    ) -> Float32:
+    @property
+    def inputs(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """Dimensions of the graph's inputs by their names; one that varies is a name or None."""
+        return self._network.inputs
+
+    def __call__(self, inputs: Inputs) -> Float32:
         """Logits, float32 (batch, classes).
 
         Args:
-            features: float32 (batch, frames, features).
-            embedding: float32 (batch, embedding_width), for models that take one of the
-                normaliser's, or of an embedder's, which is nobody's without.
-            words: word vectors of each window, float32 (n, width), for models that read some; of
-                more than it reads the newest count. Without them it goes by the sound alone.
+            inputs: one array (batch, ...) for each of the graph's inputs. An embedder's embedding
+                and words may be missing: that of nobody and none are taken in their place.
+
+        Raises:
+            BundleError: a name or a shape is another one, or ONNX Runtime fails.
         """
-        if embedding is None and self.meta.speaker is not None:
-            embedding = np.zeros((len(features), self.meta.speaker.dimension), np.float32)
-        values: list[Any] = [features] if embedding is None else [features, embedding]
-        if (reads := self.meta.words) is not None:
-            none = np.zeros((0, reads.width), np.float32)
-            tokens, valid = pad([none] * len(features) if words is None else words, reads.tokens)
-            values += [tokens, valid.sum(axis=1, dtype=np.int64)]
-        return self._network(*values)[0]
+        batch = len(inputs["features"]) if "features" in inputs else 0
+        given = {
+            name: np.repeat(value[None], batch, axis=0)
+            for name, value in self._nothing.items()
+            if name not in inputs
+        }
+        given.update(inputs)
+        self._check_inputs(given, batch)
+        return self._network(given)[0]
 
     def posterior(self, logits: Float32) -> Float32:
         """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
@@ -138,6 +140,34 @@ class ModelBundle:
     def describe(self) -> Mapping[str, Any]:
         """Metadata as plain values, for `ser-stream info`."""
         return asdict(self.meta)
+
+    def _nothing_told(self) -> Inputs:
+        """What stands for an embedder and words that are not there, of one window."""
+        nothing: dict[str, NDArray[Any]] = {}
+        if (speaker := self.meta.speaker) is not None:
+            nothing["embedding"] = np.zeros(speaker.dimension, np.float32)
+        if (reads := self.meta.words) is not None:
+            nothing["tokens"] = np.zeros((reads.tokens, reads.width), np.float32)
+            nothing["text_lengths"] = np.zeros((), np.int64)
+        return nothing
+
+    def _check_inputs(self, inputs: Inputs, batch: int) -> None:
+        expected = self._network.inputs
+        if inputs.keys() != expected.keys():
+            raise BundleError(
+                f"{self.path}: got inputs {sorted(inputs)}, the graph takes {sorted(expected)}"
+            )
+        for name, shape in expected.items():
+            found = inputs[name].shape
+            fits = len(found) == len(shape) and all(
+                n == wanted or not isinstance(wanted, int)
+                for n, wanted in zip(found, shape, strict=True)
+            )
+            if not fits or found[0] != batch:
+                raise BundleError(
+                    f"{self.path}: {name} has shape {found} in a batch of {batch}, "
+                    f"the graph takes {shape}"
+                )
 
     def _check(self) -> None:
         """See to it that metadata, front end and graph fit each other."""
@@ -159,8 +189,9 @@ class ModelBundle:
         speaks = meta.embedding or meta.speaker is not None
         wanted = ["features", *(["embedding"] if speaks else [])]
         wanted += ["tokens", "text_lengths"] if meta.words is not None else []
-        if self._network.inputs != wanted:
-            raise BundleError(f"the graph has inputs {self._network.inputs}, expected {wanted}")
+        found = list(self._network.inputs)
+        if found != wanted:
+            raise BundleError(f"the graph has inputs {found}, expected {wanted}")
         if len(self._network.outputs) != 1:
             raise BundleError(f"the graph has outputs {self._network.outputs}, expected one")
 
@@ -173,12 +204,11 @@ class ModelBundle:
         still = normalizer.normalize(silence, nothing)
         noise = rng.standard_normal(still.shape, np.float32)
         windows = np.stack([self._extractor.present(window) for window in (still, noise, -noise)])
-        embeddings = None
+        inputs: dict[str, NDArray[Any]] = {"features": windows}
         if meta.embedding or meta.speaker is not None:
             dimension = meta.speaker.dimension if meta.speaker else normalizer.embedding_width
-            embeddings = rng.standard_normal((3, dimension), np.float32)
-            embeddings[0] = 0.0
-        words = None
+            inputs["embedding"] = rng.standard_normal((3, dimension), np.float32)
+            inputs["embedding"][0] = 0.0
         if meta.words is not None:
             shape = (3, meta.words.tokens, meta.words.width)
             # None, one, and as many as it reads.
@@ -186,12 +216,9 @@ class ModelBundle:
                 w[:n]
                 for w, n in zip(rng.standard_normal(shape, np.float32), (0, 1, None), strict=True)
             ]
+            inputs |= word_inputs(words, meta.words.tokens)
         for part in (slice(0, 1), slice(1, 2), slice(0, 3)):
-            logits = self(
-                windows[part],
-                None if embeddings is None else embeddings[part],
-                None if words is None else words[part],
-            )
+            logits = self({name: value[part] for name, value in inputs.items()})
             shape = (len(windows[part]), len(meta.labels))
             check_output(logits, shape, f"{len(meta.labels)} labels")
             check_output(self.posterior(logits), shape, "posteriors")

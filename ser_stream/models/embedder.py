@@ -296,7 +296,7 @@ class SpeakerEmbedder:
         )
 
     def _run(self, x: Float32) -> Float32:
-        return self._network(x[None])[0][0]
+        return self._network({"features": x[None]})[0][0]
 
     def _check(self) -> None:
         """See to it that metadata, front end and graph fit each other."""
@@ -307,7 +307,7 @@ class SpeakerEmbedder:
             )
         if len(meta.mean) != e.width:
             raise BundleError(f"{len(meta.mean)} means for {e.width} features")
-        names = (self._network.inputs, self._network.outputs)
+        names = (list(self._network.inputs), self._network.outputs)
         if names != (["features"], ["embedding"]):
             raise BundleError(
                 f"the graph has inputs {names[0]} and outputs {names[1]}, "
@@ -321,7 +321,8 @@ class SpeakerEmbedder:
         for n in (meta.least_frames, 2 * meta.least_frames + 1):
             noise = np.random.default_rng(0).standard_normal((n, e.width), dtype=np.float32)
             for frames in (noise, np.zeros_like(noise)):
-                found = self._network(self._present(frames, e.gain)[None])[0]
+                x = self._present(frames, e.gain)
+                found = self._network({"features": x[None]})[0]
                 check_output(found, (1, meta.dimension), f"dimension {meta.dimension}")
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ser_stream.errors import BundleError, ConfigError, SerStreamError, first_line
 from ser_stream.files import os_reason
+from ser_stream.models.inputs import Inputs
 from ser_stream.models.onnx_file import MOST_BYTES, read_metadata
 from ser_stream.printable import one_line
 from ser_stream.typed import parse_json
@@ -157,7 +158,8 @@ class Network:
 
     Attributes:
         path: of the file, for errors.
-        inputs: names of the graph's inputs.
+        inputs: dimensions of the graph's inputs by their names, in order; one that varies is a name
+            or None.
         outputs: names of its outputs.
     """
 
@@ -165,7 +167,9 @@ class Network:
         import onnxruntime as ort
 
         self.path = path
-        self.inputs = [i.name for i in session.get_inputs()]
+        self.inputs: dict[str, tuple[int | str | None, ...]] = {
+            i.name: tuple(i.shape) for i in session.get_inputs()
+        }
         self.outputs = [o.name for o in session.get_outputs()]
         self._session = session
         self._options = ort.RunOptions()
@@ -204,15 +208,14 @@ class Network:
                 f"not a model that ONNX Runtime can open: {_reason(error)}"
             ) from error
 
-    def __call__(self, *values: Any) -> list[NDArray[Any]]:
-        """Run the graph on one array for each input.
+    def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
+        """Run the graph on one array for each input, by its name.
 
         Raises:
             BundleError: ONNX Runtime could not.
         """
-        feeds = dict(zip(self.inputs, values, strict=True))
         try:
-            return self._session.run(None, feeds, self._options)  # type: ignore[return-value]
+            return self._session.run(None, dict(inputs), self._options)  # type: ignore[return-value]
         except Exception as error:  # of many types, see above
             raise BundleError(f"{self.path}: {_reason(error)}") from error
 

@@ -79,9 +79,9 @@ class SileroDetector:
         heard = np.concatenate([self._context, self._level(chunks).ravel()])
         self._context = heard[-self.CONTEXT :]
         overlapping = sliding_window_view(heard, self.CONTEXT + self.chunk_length)
-        probabilities, self._h, self._c = self._network(
-            np.ascontiguousarray(overlapping[:: self.chunk_length]), self._h, self._c
-        )
+        chunks = np.ascontiguousarray(overlapping[:: self.chunk_length])
+        inputs = dict(zip(self._network.inputs, (chunks, self._h, self._c), strict=True))
+        probabilities, self._h, self._c = self._network(inputs)
         return np.asarray(probabilities, dtype=np.float32).reshape(-1)
 
     def reset(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.features.extractor import Frames, full_frames
@@ -13,6 +15,7 @@ from ser_stream.features.frontend import FrontEnd
 from ser_stream.features.normalizer import NormalizerState
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.embedder import SpeakerEmbedder, check_embedder
+from ser_stream.models.inputs import Inputs, stacked
 from ser_stream.models.profile import Profile, check_profiles
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.stream.detector import SileroDetector, SpeechDetector
@@ -26,15 +29,6 @@ from ser_stream.words.reader import WordReader, WordSource
 MAX_PIECE = 8192
 # The least audio that `Engine.flush` makes a prediction from.
 MIN_FLUSH_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What the network is given: features, the speaker's embedding and vectors of the words."""
-
-    features: Float32
-    embedding: Float32 | None
-    words: Float32 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +238,7 @@ class Engine:
 
     def _predict_ready(self) -> list[Prediction]:
         spans: list[Span] = []
-        windows: list[Window | None] = []
+        windows: list[Inputs | None] = []
         while self._front_end.frames_ready >= self._next_frame + self._frames:
             first = self._next_frame
             start = first * self._hop_length
@@ -294,27 +288,22 @@ class Engine:
         share = span.speech
         return self._gate is None or share is None or share >= self._gate.config.min_share
 
-    def _window(self, features: Float32, frame: int, span: Span) -> Window:
+    def _window(self, features: Float32, frame: int, span: Span) -> Inputs:
         """What the network is given for ``span``, whose last frame is ``frame``."""
-        embedding = self._front_end.embedding(frame) if self.bundle.meta.embedding else None
+        inputs: dict[str, NDArray[Any]] = {"features": features}
+        if self.bundle.meta.embedding:
+            inputs["embedding"] = self._front_end.embedding(frame)
         if self._speaker is not None:
-            embedding = self._speaker.embedding
-        words = None
+            inputs["embedding"] = self._speaker.embedding
         if self._reader is not None:
-            words = self._reader.vectors(span.words or ())
-        return Window(features, embedding, words)
+            inputs.update(self._reader.inputs(span.words or ()))
+        return inputs
 
-    def _conclude(self, spans: list[Span], windows: list[Window | None]) -> list[Prediction]:
+    def _conclude(self, spans: list[Span], windows: list[Inputs | None]) -> list[Prediction]:
         asked = [w for w in windows if w is not None]
         answers: Iterator[tuple[Float32, Float32]] = iter(())
         if asked:
-            embeddings = [w.embedding for w in asked if w.embedding is not None]
-            words = [w.words for w in asked if w.words is not None]
-            logits = self.bundle(
-                np.stack([w.features for w in asked]),
-                np.stack(embeddings) if embeddings else None,
-                words or None,
-            )
+            logits = self.bundle(stacked(asked))
             if not np.isfinite(logits).all():
                 at_s = (self._base + spans[0].start) / self.bundle.meta.sample_rate_hz
                 raise BundleError(

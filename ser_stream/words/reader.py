@@ -9,6 +9,7 @@ from typing import Protocol
 from ser_stream.errors import ConfigError
 from ser_stream.files import cache_folder
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.inputs import Inputs, word_inputs
 from ser_stream.models.metadata import WordInput
 from ser_stream.types import Float32, Word
 from ser_stream.words.tokens import tokenize
@@ -44,6 +45,11 @@ class WordReader:
             )
         self._reads = reads
         self._vectors = vectors
+
+    def inputs(self, words: Sequence[Word]) -> Inputs:
+        """What a window's words are to the network: the newest tokens that it has room for."""
+        batch = word_inputs([self.vectors(words)], self._reads.tokens)
+        return {name: value[0] for name, value in batch.items()}
 
     def vectors(self, words: Sequence[Word]) -> Float32:
         """Vectors of the newest tokens that the model has room for, float32 (n, width)."""

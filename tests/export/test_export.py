@@ -27,7 +27,6 @@ from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from training.checkpoint import Checkpoint, CheckpointError
 from training.data.corpora import credits_of
-from training.data.windows import Inputs
 from training.models import make_model
 from training.recipe.book import load_recipe
 
@@ -48,7 +47,7 @@ def checkpoint(bundle, speech) -> Checkpoint:
         (0.1, -0.2, 0.3, -0.2),
         credits_of(["crema-d"]),
         {"test": {"uar": 0.25, "protocol": "none"}},
-        Inputs(np.zeros((0, 1, 1), dtype=np.float32), {}),
+        {"features": np.zeros((0, 1, 1), dtype=np.float32)},
     )
     clips = [speech[i : i + 48000] for i in range(0, 480000, 48000)]
     return replace(made, examples=example_inputs(clips, made))
@@ -102,8 +101,7 @@ def test_settings_of_a_recipe_go_into_a_model_file_and_its_weights_stay(
     assert new.meta.gate == GateConfig(threshold=0.4)
     assert new.meta.recipe["gate"]["threshold"] == 0.4
     assert replace(new.meta, gate=old.meta.gate, recipe=old.meta.recipe) == old.meta
-    x, e = checkpoint.examples.features, checkpoint.examples.extra["embedding"]
-    np.testing.assert_array_equal(new(x, e), old(x, e))
+    np.testing.assert_array_equal(new(checkpoint.examples), old(checkpoint.examples))
     # With an --output the file itself stays.
     other = tmp_path / "other.onnx"
     result = CliRunner().invoke(app, [str(exported), "--settings", "default", "-o", str(other)])
@@ -129,11 +127,10 @@ def test_a_file_says_nothing_of_the_machine_that_made_it(exported):
 def test_every_batch_agrees_with_pytorch(exported, checkpoint):
     bundle = ModelBundle.load(exported)
     for batch in (1, 2, 3, 7):
-        x = checkpoint.examples.features[:batch]
-        e = checkpoint.examples.extra["embedding"][:batch]
+        part = {name: value[:batch] for name, value in checkpoint.examples.items()}
         with torch.no_grad():
-            want = checkpoint.net(torch.from_numpy(x), torch.from_numpy(e)).numpy()
-        np.testing.assert_allclose(bundle(x, e), want, atol=1e-4)
+            want = checkpoint.net(**{n: torch.from_numpy(v) for n, v in part.items()}).numpy()
+        np.testing.assert_allclose(bundle(part), want, atol=1e-4)
 
 
 def test_parity_refuses_another_network(exported, checkpoint):
@@ -150,10 +147,10 @@ def test_parity_refuses_another_network(exported, checkpoint):
 
 def test_parity_needs_enough_different_windows(exported, checkpoint):
     bundle = ModelBundle.load(exported)
-    windows = checkpoint.examples.features
+    windows = checkpoint.examples["features"]
     for few in (windows[:2], np.repeat(windows[:1], 5, axis=0)):
         with pytest.raises(ParityError, match="different windows"):
-            check_parity(checkpoint.net, bundle, Inputs(few, {}))
+            check_parity(checkpoint.net, bundle, {"features": few})
 
 
 def test_what_fails_leaves_no_file_and_the_old_one_alone(checkpoint, tmp_path, monkeypatch):

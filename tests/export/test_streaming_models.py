@@ -127,9 +127,8 @@ def make_checkpoint(name: str, speech: np.ndarray) -> Checkpoint:
     torch.manual_seed(0)
     net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params}).eval()
     randomise(net)
-    extra = {k: torch.from_numpy(v) for k, v in examples.extra.items()}
     with torch.no_grad():
-        logits = net(torch.from_numpy(examples.features), **extra).numpy()
+        logits = net(**{k: torch.from_numpy(v) for k, v in examples.items()}).numpy()
     # Untrained networks hardly tell windows apart; calibration makes the difference visible.
     spread = float(logits.std(axis=0).max())
     return Checkpoint(
@@ -306,7 +305,7 @@ def trained_logits(
         hearing = Hearing.CALIBRATED
     presenter = Presenter(recipe, store, statistics)
     inputs = presenter.present(presenter.test_places(people, hearing))
-    return model.bundle(inputs.features, inputs.extra.get("embedding"))
+    return model.bundle({n: v for n, v in inputs.items() if n in ("features", "embedding")})
 
 
 def trained_posteriors(model: Model, x: np.ndarray) -> np.ndarray:
@@ -380,8 +379,8 @@ def test_the_embedding_reaches_the_network(made, clip):
     moments = normalizer.accept(model.bundle.extractor(clip))
     e = np.stack([normalizer.embedding(m) for m in moments[[0, -1]]])
     assert np.abs(e[1] - e[0]).max() > 0.1
-    x = np.repeat(model.checkpoint.examples.features[:1], 2, axis=0)
-    logits = model.bundle(x, e)
+    x = np.repeat(model.checkpoint.examples["features"][:1], 2, axis=0)
+    logits = model.bundle({"features": x, "embedding": e})
     assert np.abs(logits[1] - logits[0]).max() > 1e-3
 
 
@@ -417,18 +416,18 @@ def test_any_batch_and_any_number_of_frames_agree_with_pytorch(model, speech):
         bundle.extractor.present(normalizer.normalize(frames.features[:n], moments))[None]
         for n in (length + 13, length - 22)
     )
-    embedding = examples.extra.get("embedding")
-    assert (embedding is not None) == bool(model.checkpoint.recipe.embedding)
-    for x in (examples.features[:1], examples.features[1:4], longer, shorter):
-        e = None if embedding is None else embedding[: len(x)]
-        extra = {} if e is None else {"embedding": torch.from_numpy(e)}
-        words = None
-        if "tokens" in examples.extra:
-            words = list(examples.extra["tokens"][: len(x), :5])
-            extra["tokens"] = torch.from_numpy(np.stack(words))
+    assert ("embedding" in examples) == bool(model.checkpoint.recipe.embedding)
+    for x in (examples["features"][:1], examples["features"][1:4], longer, shorter):
+        given = {name: examples[name][: len(x)] for name in bundle.inputs}
+        given["features"] = np.ascontiguousarray(x)
+        told = {name: torch.from_numpy(value) for name, value in given.items()}
+        if "tokens" in told:
+            # Five words each, without what fills the window's row.
+            assert set(told.pop("text_lengths").tolist()) == {5}
+            told["tokens"] = told["tokens"][:, :5]
         with torch.no_grad():
-            want = net(torch.from_numpy(np.ascontiguousarray(x)), **extra).numpy()
-        got = bundle(x, e, words)
+            want = net(**told).numpy()
+        got = bundle(given)
         assert got.shape == want.shape == (len(x), 4)
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
 
@@ -457,12 +456,12 @@ def test_a_checkpoint_survives_its_file(stream, tmp_path):
     loaded = Checkpoint.load(tmp_path)
     assert loaded.recipe == stream.checkpoint.recipe
     examples = stream.checkpoint.examples
-    np.testing.assert_array_equal(loaded.examples.features, examples.features)
-    assert loaded.examples.extra.keys() == examples.extra.keys()
-    extra = {k: torch.from_numpy(v) for k, v in loaded.examples.extra.items()}
-    x = torch.from_numpy(loaded.examples.features)
+    assert loaded.examples.keys() == examples.keys()
+    for name, values in examples.items():
+        np.testing.assert_array_equal(loaded.examples[name], values)
+    inputs = {k: torch.from_numpy(v) for k, v in loaded.examples.items()}
     with torch.no_grad():
-        torch.testing.assert_close(loaded.net(x, **extra), stream.checkpoint.net(x, **extra))
+        torch.testing.assert_close(loaded.net(**inputs), stream.checkpoint.net(**inputs))
 
 
 # The commands

@@ -19,6 +19,7 @@ import training.recipes
 from export.cli import app as export_app
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.inputs import word_inputs
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from ser_stream.words.tokens import tokenize
@@ -111,10 +112,16 @@ def exported(run) -> ModelBundle:
 
 
 @pytest.fixture(scope="module")
-def heard(run) -> tuple[np.ndarray, np.ndarray]:
+def heard(run) -> dict[str, np.ndarray]:
     """Windows of real audio, and what is known of the speaker in each."""
     examples = Checkpoint.load(run / "seed0-fold0").examples
-    return examples.features, examples.extra["embedding"]
+    return {name: examples[name] for name in ("features", "embedding")}
+
+
+def with_words(heard: dict[str, np.ndarray], words: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The first windows with words, vectors (n, width) each."""
+    first = {name: values[: len(words)] for name, values in heard.items()}
+    return first | word_inputs(words, 12)
 
 
 def test_a_label_of_voice_and_words_needs_both(corpus, run, tmp_path):
@@ -129,10 +136,9 @@ def test_a_bundle_tells_its_words_and_goes_by_them(corpus, exported, run, heard)
     vectors = WordVectors.open(corpus / "vectors.txt", run / "cache")
     assert (words.tokens, words.width, words.vectors) == (12, WIDTH, "vectors.txt")
     assert words.digest == vectors.digest
-    features, embedding = (x[:2] for x in heard)
     good, bad = (vectors.vectors(tokenize(t)) for t in ("it is so lovely", "it is so awful"))
-    posterior = exported.posterior(exported(features, embedding, [good, bad]))
-    other = exported.posterior(exported(features, embedding, [bad, good]))
+    posterior = exported.posterior(exported(with_words(heard, [good, bad])))
+    other = exported.posterior(exported(with_words(heard, [bad, good])))
     valence = posterior[:, [exported.meta.labels.index(n) for n in ("happy", "neutral")]].sum(1)
     opposite = other[:, [exported.meta.labels.index(n) for n in ("happy", "neutral")]].sum(1)
     assert (valence > 0.5).tolist() == [True, False]
@@ -141,15 +147,16 @@ def test_a_bundle_tells_its_words_and_goes_by_them(corpus, exported, run, heard)
 
 
 def test_more_words_than_it_reads_leave_the_newest(exported, heard):
-    one = [x[:1] for x in heard]
     rng = np.random.default_rng(0)
     many = rng.normal(size=(40, WIDTH)).astype(np.float32)
-    np.testing.assert_array_equal(exported(*one, words=[many]), exported(*one, words=[many[-12:]]))
+    np.testing.assert_array_equal(
+        exported(with_words(heard, [many])), exported(with_words(heard, [many[-12:]]))
+    )
 
 
 def test_without_words_it_goes_by_the_sound(exported, heard, speech):
-    none = [np.zeros((0, WIDTH), np.float32)] * len(heard[0])
-    np.testing.assert_array_equal(exported(*heard), exported(*heard, words=none))
+    none = [np.zeros((0, WIDTH), np.float32)] * len(heard["features"])
+    np.testing.assert_array_equal(exported(heard), exported(with_words(heard, none)))
     predictions = Engine(exported).feed(AudioBlock(speech[: 5 * RATE_HZ], 0))
     assert any(p.posterior is not None for p in predictions)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.inputs import Inputs
 
 
 class Spy:
@@ -18,12 +19,8 @@ class Spy:
     def __getattr__(self, name: str) -> object:
         return getattr(self._bundle, name)
 
-    def __call__(
-        self,
-        features: np.ndarray,
-        embedding: np.ndarray | None = None,
-        words: list[np.ndarray] | None = None,
-    ) -> np.ndarray:
-        self.windows.extend(features.copy())
-        self.embeddings.extend([] if embedding is None else embedding.copy())
-        return self._bundle(features, embedding, words)
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        self.windows.extend(inputs["features"].copy())
+        if "embedding" in inputs:
+            self.embeddings.extend(inputs["embedding"].copy())
+        return self._bundle(inputs)

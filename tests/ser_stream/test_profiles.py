@@ -101,7 +101,7 @@ def test_windows_are_normalised_by_it_from_the_first_on(bundle, speech, made):
     frames = bundle.extractor(speech[: bundle.window_samples])
     moments = normalizer.accept(frames)[-1]
     window = normalizer.normalize(frames.features, moments)
-    want = bundle(window[None], normalizer.embedding(moments)[None])
+    want = bundle({"features": window[None], "embedding": normalizer.embedding(moments)[None]})
     np.testing.assert_allclose(first.logits, want[0], atol=1e-3)
     without, *_ = Engine(bundle, EngineConfig(gate=False)).feed(
         AudioBlock(speech[: 4 * RATE_HZ], 0)

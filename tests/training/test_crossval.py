@@ -112,7 +112,7 @@ def test_every_fold_leaves_a_checkpoint_and_a_learning_curve(finished):
         assert checkpoint.training_data[0].corpus == "CREMA-D"
         assert checkpoint.recipe.train.seed == int(folder.name[4])
         assert checkpoint.metrics["test crema-d"]["protocol"].startswith("crema-d: fold")
-        assert len(checkpoint.examples.features) >= 3
+        assert len(checkpoint.examples["features"]) >= 3
         assert not (folder / "last.pt").exists()
     events = EventAccumulator(str(folders[0]))
     events.Reload()

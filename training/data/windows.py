@@ -18,7 +18,7 @@ from ser_stream.features.normalizer import (
     voiced_frames,
 )
 from ser_stream.features.registry import make_extractor, make_normalizer
-from ser_stream.models.padding import pad
+from ser_stream.models.inputs import Inputs, stacked, word_inputs
 from ser_stream.types import Float32
 from training.data.corpora import Utterance
 from training.data.features import FeatureStore
@@ -44,21 +44,6 @@ class Place:
     first: int
     moments: Moments
     told: Moments | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """A batch for the network.
-
-    Attributes:
-        features: float32 (n, frames, width).
-        extra: further arguments by name: ``lengths`` (n,), how many frames are the utterance's
-            own, ``embedding`` (n, embedding_width), and ``tokens`` (n, tokens, width) with
-            ``text_lengths`` (n,), how many of them are words.
-    """
-
-    features: Float32
-    extra: dict[str, NDArray[Any]]
 
 
 def hearings_of(recipe: Recipe) -> list[Hearing]:
@@ -240,27 +225,24 @@ class Presenter:
         ]
 
     def present(self, places: Sequence[Place]) -> Inputs:
-        """Build the inputs of ``places``."""
-        windows, lengths, embeddings = [], [], []
+        """Build the inputs of ``places``, each with an axis of places in front."""
+        windows = []
         for place in places:
             self.normalizer.tell(place.told)
-            x, own = self._window(place)
-            windows.append(x)
-            lengths.append(own)
+            features, own = self._window(place)
+            window: dict[str, NDArray[Any]] = {"features": features}
+            if self.recipe.windows.masked:
+                window["lengths"] = np.array(own)
             if self.recipe.embedding:
-                embeddings.append(self.normalizer.embedding(place.moments))
+                window["embedding"] = self.normalizer.embedding(place.moments)
             elif self.recipe.speaker:
-                embeddings.append(self.store.speakers[place.utterance])
-        extra: dict[str, NDArray[Any]] = {}
-        if self.recipe.windows.masked:
-            extra["lengths"] = np.array(lengths)
-        if embeddings:
-            extra["embedding"] = np.stack(embeddings)
-        if self.recipe.text.tokens:
+                window["embedding"] = self.store.speakers[place.utterance]
+            windows.append(window)
+        inputs = stacked(windows)
+        if tokens := self.recipe.text.tokens:
             words = [self.store.words[place.utterance] for place in places]
-            extra["tokens"], valid = pad(words, self.recipe.text.tokens)
-            extra["text_lengths"] = valid.sum(axis=1)
-        return Inputs(np.stack(windows), extra)
+            inputs.update(word_inputs(words, tokens))
+        return inputs
 
     def _window(self, place: Place) -> tuple[Float32, int]:
         length, short = self.recipe.window_frames, self.recipe.windows.short

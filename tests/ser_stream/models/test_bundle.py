@@ -47,8 +47,38 @@ def test_the_batch_is_free(bundle):
     shape = (5, bundle.meta.window_frames, bundle.make_normalizer().width)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     e = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
-    one_by_one = np.concatenate([bundle(x[i : i + 1], e[i : i + 1]) for i in range(5)])
-    np.testing.assert_allclose(bundle(x, e), one_by_one, atol=1e-4)
+    one_by_one = np.concatenate(
+        [bundle({"features": x[i : i + 1], "embedding": e[i : i + 1]}) for i in range(5)]
+    )
+    np.testing.assert_allclose(bundle({"features": x, "embedding": e}), one_by_one, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding": None}, "got inputs ['features'], the graph takes ['embedding', 'features']"),
+        ({"lengths": (3,)}, "got inputs ['embedding', 'features', 'lengths'], the graph takes"),
+        ({"features": None}, "got inputs ['embedding'], the graph takes"),
+        ({"features": (3, 59)}, "features has shape (3, 59) in a batch of 3, the graph takes"),
+        ({"features": (3, 59, 2)}, "features has shape (3, 59, 2) in a batch of 3"),
+        ({"embedding": (2, 2)}, "embedding has shape (2, 2) in a batch of 3, the graph takes"),
+        ({"embedding": (3, 3)}, "embedding has shape (3, 3) in a batch of 3"),
+    ],
+)
+def test_inputs_have_the_names_and_shapes_of_the_graph(bundle, changes, message):
+    width = bundle.make_normalizer().width
+    inputs = {
+        "features": np.zeros((3, bundle.meta.window_frames, width), np.float32),
+        "embedding": np.zeros((3, 2), np.float32),
+    }
+    assert bundle(inputs).shape == (3, len(bundle.meta.labels))
+    for name, shape in changes.items():
+        if shape is None:
+            del inputs[name]
+        else:
+            inputs[name] = np.zeros(shape, np.float32)
+    with pytest.raises(BundleError, match=re.escape(f"{bundle.path}: {message}")):
+        bundle(inputs)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +166,16 @@ def test_inputs_that_fit_the_metadata_load(tmp_path, names, embedding):
     x = np.ones((2, 59, width), dtype=np.float32)
     e = np.ones((2, 2 * width), dtype=np.float32)
     want = 0.1 * width + (2 * width if embedding else 0)
-    logits = bundle(x, e) if embedding else bundle(x)
+    right, wrong = {"features": x}, {"features": x, "embedding": e}
+    if embedding:
+        right, wrong = wrong, right
+    logits = bundle(right)
     np.testing.assert_allclose(logits, np.full((2, 4), want), rtol=1e-5)
     # What the embedding is made of is gathered, whatever normalises.
     gathers = bundle.make_normalizer(NormalizerState.COLD).moments_width > 1
     assert gathers == bool(embedding)
-    with pytest.raises(ValueError, match="argument 2"):
-        bundle(x) if embedding else bundle(x, e)
+    with pytest.raises(BundleError, match=r"got inputs .*, the graph takes "):
+        bundle(wrong)
 
 
 @pytest.mark.parametrize(

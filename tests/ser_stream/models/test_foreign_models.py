@@ -123,7 +123,7 @@ def test_a_network_that_fails_later_is_one_line(tmp_path):
     path.write_bytes(small_model())
     bundle = ModelBundle.load(path)
     with pytest.raises(BundleError, match=re.escape(f"{path}: ")) as caught:
-        bundle(np.zeros((1, 10, 3), np.float32))
+        bundle._network({"features": np.zeros((1, 10, 3), np.float32)})
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -11,6 +11,7 @@ from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.features.normalizer import NormalizerState
 from ser_stream.features.registry import FRONT_ENDS, make_extractor
 from ser_stream.models.bundle import ModelBundle, calibrated_softmax
+from ser_stream.models.inputs import Inputs
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.scoring.recordings import score_file
 from ser_stream.scoring.rows import prediction_row
@@ -73,7 +74,7 @@ def seen_by_training(bundle: ModelBundle, x: np.ndarray, hop: int) -> np.ndarray
     last = len(frames) - 1
     firsts = range(0, max(1, len(frames) - meta.window_frames + 1), hop)
     places = [Place(0, 0, f, moments[min(f + meta.window_frames - 1, last)]) for f in firsts]
-    return presenter.present(places).features
+    return presenter.present(places)["features"]
 
 
 @pytest.mark.parametrize("hop_s", [0.032, 0.1, 0.384])
@@ -212,8 +213,8 @@ class Guessing(Spy):
         self._rng = np.random.default_rng(seed)
         self._logits = np.zeros(len(bundle.meta.labels))
 
-    def __call__(self, features: np.ndarray, *more: object) -> np.ndarray:
-        steps = self._rng.normal(size=(len(features), len(self._logits)))
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        steps = self._rng.normal(size=(len(inputs["features"]), len(self._logits)))
         walk = self._logits + np.cumsum(steps, axis=0)
         self._logits = 0.9 * walk[-1]
         return walk.astype(np.float32)
@@ -309,8 +310,8 @@ def test_the_largest_samples_that_are_taken_overflow_nothing(bundle, speech, fro
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_model_that_gives_no_numbers_is_an_error_and_never_a_prediction(bundle, speech, bad):
     class Broken(Spy):
-        def __call__(self, *inputs: object) -> np.ndarray:
-            logits = super().__call__(*inputs)  # pyright: ignore[reportArgumentType]
+        def __call__(self, inputs: Inputs) -> np.ndarray:
+            logits = super().__call__(inputs)
             logits[:, 1] = bad
             return logits
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_stream.errors import ConfigError
-from ser_stream.models.padding import pad
+from ser_stream.models.inputs import pad
 from ser_stream.types import Word
 from ser_stream.words import vectors as module
 from ser_stream.words.tokens import spoken_words, tokenize, words_between

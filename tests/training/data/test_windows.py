@@ -156,7 +156,7 @@ def test_a_window_is_what_the_front_end_gives(toy, recipe, tmp_path):
     assert last > 1
     for first in (0, last // 2, last):
         place = Place(i, 0, first, moments[first + recipe.window_frames - 1])
-        got = presenter.present([place]).features[0]
+        got = presenter.present([place])["features"][0]
         np.testing.assert_allclose(got, live.window(first, recipe.window_frames), atol=1e-4)
 
 
@@ -213,8 +213,8 @@ def test_short_utterances_are_presented_as_told(toy, tmp_path, short):
     presenter = Presenter(recipe, store, statistics)
     places = presenter.test_places(utterances)
     inputs = presenter.present(places)
-    assert inputs.features.shape == (4, 750, 96)
-    for x, place in zip(inputs.features, places, strict=True):
+    assert inputs["features"].shape == (4, 750, 96)
+    for x, place in zip(inputs["features"], places, strict=True):
         features = store[place.utterance, 0].features
         n = len(features)
         np.testing.assert_allclose(
@@ -229,9 +229,9 @@ def test_short_utterances_are_presented_as_told(toy, tmp_path, short):
             assert x[n, 0] < x[:n, 0].min()
     if masked:
         lengths = [len(store[p.utterance, 0]) for p in places]
-        assert inputs.extra["lengths"].tolist() == lengths
+        assert inputs["lengths"].tolist() == lengths
     else:
-        assert inputs.extra == {}
+        assert inputs.keys() == {"features"}
 
 
 def test_an_embedding_tells_of_the_speaker_so_far(toy, tmp_path):
@@ -240,7 +240,7 @@ def test_an_embedding_tells_of_the_speaker_so_far(toy, tmp_path):
     store = build_features(utterances, recipe, [], tmp_path)
     presenter = Presenter(recipe, store, training_statistics(utterances, store, recipe))
     places = presenter.test_places(utterances)
-    got = presenter.present(places).extra["embedding"]
+    got = presenter.present(places)["embedding"]
     assert got.shape == (len(places), 192)
     assert np.isfinite(got).all()
     speakers = np.array([utterances[p.utterance].speaker for p in places])
@@ -333,10 +333,10 @@ def test_places_are_told_what_their_speakers_neutral_clips_are_like(toy, recipe,
             assert place.told is not None
             np.testing.assert_array_equal(place.told.rows, want.rows)
     inputs = presenter.present([*places[:2], replace(places[0], told=None)])
-    assert inputs.features.shape == (3, recipe.window_frames, 2 * presenter.extractor.width)
-    assert inputs.extra["embedding"][:, 1].tolist() == [1.0, 1.0, 0.0]
+    assert inputs["features"].shape == (3, recipe.window_frames, 2 * presenter.extractor.width)
+    assert inputs["embedding"][:, 1].tolist() == [1.0, 1.0, 0.0]
     width = presenter.extractor.width
-    told, heard = inputs.features[0], inputs.features[2]
+    told, heard = inputs["features"][0], inputs["features"][2]
     np.testing.assert_array_equal(heard[:, :width], heard[:, width:])
     np.testing.assert_array_equal(told[:, width:], heard[:, width:])
     assert np.abs(told[:, :width] - heard[:, :width]).max() > 0.1

@@ -1,14 +1,38 @@
-"""Word vectors of windows, padded to one length."""
+"""What a network is given of a window, by the names of its graph's inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_stream.errors import ConfigError
 from ser_stream.types import Float32
+
+Inputs = Mapping[str, NDArray[Any]]
+"""Arrays by the names of a graph's inputs, with an axis of windows in front or, of one, without it:
+
+- ``features``: float32 (frames, features), presented by the front end;
+- ``embedding``: float32 (dimension,), who speaks: the normaliser's statistics, or an embedder's;
+- ``tokens``: float32 (tokens, width), vectors of the window's words, zeros after them;
+- ``text_lengths``: int64 (), how many of the tokens are words.
+
+Live, in batch and in training they are the same. A network in training may take ``lengths`` beside
+them, int64 (), how many of the frames are the recording's own; a graph has no such input.
+"""
+
+
+def stacked(windows: Sequence[Inputs]) -> dict[str, NDArray[Any]]:
+    """Join the inputs of windows, at least one, which have the same names."""
+    return {name: np.stack([window[name] for window in windows]) for name in windows[0]}
+
+
+def word_inputs(words: Sequence[Float32], tokens: int) -> dict[str, NDArray[Any]]:
+    """Tokens and their number for windows with word vectors float32 (n, width) each; see `pad`."""
+    padded, valid = pad(words, tokens)
+    return {"tokens": padded, "text_lengths": valid.sum(axis=1, dtype=np.int64)}
 
 
 def pad(sequences: Sequence[Float32], length: int) -> tuple[Float32, NDArray[np.bool_]]:
