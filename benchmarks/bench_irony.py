@@ -146,7 +146,6 @@ def make_run(row: Row, data: Sequence[Utterance], vectors: Path, args: argparse.
     if reads:
         width = WordVectors.open(vectors, args.cache).dimension
         changes["text"] = {"width": width}
-        params["n_text"] = width
     recipe = book.recipe(row.variant, "strict", changes)
     return Run(
         recipe,

@@ -92,12 +92,11 @@ def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray]
         import librosa
         import torch
 
-        from training.models import make_model
+        from training.recipe.config import parse_recipe
     except ImportError:
         return None
     meta = bundle.meta
-    params = meta.recipe["model_params"]
-    net = make_model(meta.recipe["model"], {"n_classes": len(meta.labels), **params}).eval()
+    net = parse_recipe(meta.recipe).network().eval()
     torch.set_num_threads(1)
     c = meta.frontend_params
     normalizer = bundle.make_normalizer()

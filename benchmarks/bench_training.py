@@ -33,7 +33,6 @@ from ser_stream.features.normalizer import (
 from ser_stream.features.registry import make_extractor
 from training.fit import make_optimizer
 from training.launch import Launch
-from training.models import make_model
 from training.recipe.book import load_recipe
 from training.recipe.config import Recipe
 
@@ -66,7 +65,7 @@ def median_s(call: Callable[[], object], repeats: int) -> float:
 def windows_per_s(recipe: Recipe, where: Launch, repeats: int) -> float:
     """Windows a second that a training step gets through."""
     torch.manual_seed(0)
-    net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
+    net = recipe.network()
     net.to(where.device).train()
     optimizer = make_optimizer(net, recipe.train)
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)

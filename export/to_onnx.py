@@ -18,6 +18,7 @@ from ser_stream.models.metadata import METADATA_KEY, ModelMeta
 from training.checkpoint import Checkpoint
 from training.data.features import FeatureStore
 from training.data.windows import Place, Presenter
+from training.models import network_kind
 
 LICENCE = "Apache-2.0"
 
@@ -81,10 +82,8 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
         names += ["tokens", "text_lengths"]
     shapes |= {name: {0: batch} for name in names[1:]}
     inputs = {name: examples[name] for name in names}
-    net = checkpoint.net.eval()
-    if (fold := getattr(net, "for_inference", None)) is not None:
-        # The parity gate compares with the network as it was trained, not with this one.
-        net = fold().eval()
+    # The parity gate compares with the network as it was trained, not with this one.
+    net = network_kind(checkpoint.recipe.model).inference(checkpoint.net.eval()).eval()
     write_graph(net, inputs, names, "logits", shapes, METADATA_KEY, make_meta(checkpoint), path)
 
 

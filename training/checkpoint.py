@@ -18,7 +18,6 @@ from ser_stream.models.metadata import SpeakerInput, TrainingData, WordInput
 from ser_stream.printable import one_line
 from ser_stream.typed import typed
 from ser_stream.types import Float32
-from training.models import make_model
 from training.recipe.config import Recipe, parse_recipe
 
 CHECKPOINT = "checkpoint.pt"
@@ -94,7 +93,7 @@ class Checkpoint:
             raise CheckpointError(f"{file}: not a checkpoint of this version of ser-train")
         with whole(file):
             recipe = parse_recipe(table["recipe"])
-            net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
+            net = recipe.network()
             net.load_state_dict(table["state"])
             return cls(
                 recipe,

@@ -26,7 +26,6 @@ from training.data.windows import Place, Presenter, hearings_of, training_statis
 from training.errors import TrainingError
 from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
-from training.models import make_model
 from training.recipe.config import Recipe, TrainConfig
 
 
@@ -194,7 +193,7 @@ def fit(
     class_weight = _class_weight(truth, recipe).to(device)
     held = _Held(recipe, chooser, chooser_store, statistics) if chooser else None
 
-    net = make_model(recipe.model, {"n_classes": n_classes, **recipe.model_params}).to(device)
+    net = recipe.network().to(device)
     average = WeightAverage(net, config.average)
     optimizer = make_optimizer(net, config)
     noise = float(np.sqrt(config.noise_variance))
@@ -341,8 +340,7 @@ class _Held:
             posterior = mean_posterior(logits, index, len(self._truth))
             predicted = posterior[heard].argmax(axis=1)
             results.append(score(self._truth[heard], predicted, self._n_classes))
-        wa, uar = (float(np.mean([getattr(r, name) for r in results])) for name in ("wa", "uar"))
-        return wa, uar
+        return float(np.mean([r.wa for r in results])), float(np.mean([r.uar for r in results]))
 
     def calibrate(self, net: nn.Module, launch: Launch) -> Calibration:
         # A user's room is not the studio of a corpus: disturbed as training is.

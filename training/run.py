@@ -248,12 +248,7 @@ def with_vectors(run: Run, path: Path) -> Run:
         ConfigError: they cannot be read.
     """
     width = WordVectors.open(path, run.cache).dimension
-    recipe = run.recipe
-    recipe = replace(
-        recipe,
-        text=replace(recipe.text, width=width),
-        model_params={**recipe.model_params, "n_text": width},
-    )
+    recipe = replace(run.recipe, text=replace(run.recipe.text, width=width))
     return replace(run, recipe=recipe, vectors=path)
 
 
@@ -268,8 +263,7 @@ def told_by_embedder(run: Run, path: Path) -> Run:
     if recipe.embedding != "statistics":
         raise ConfigError(f"{recipe.name} is not told who speaks; leave --embedder out")
     dimension = SpeakerEmbedder.load(path).dimension
-    params = {**recipe.model_params, "n_embedding": dimension}
-    told = replace(recipe, embedding="", speaker=dimension, model_params=params)
+    told = replace(recipe, embedding="", speaker=dimension)
     return replace(run, recipe=told, embedder=path)
 
 

@@ -27,7 +27,6 @@ from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from training.checkpoint import Checkpoint, CheckpointError
 from training.data.corpora import credits_of
-from training.models import make_model
 from training.recipe.book import load_recipe
 
 WEIGHTS = "79dfee0c19cf0f9ec653ce4c38d371613825228839a937fc93a38c2ce6a894a5"
@@ -40,7 +39,7 @@ def checkpoint(bundle, speech) -> Checkpoint:
     meta, recipe = bundle.meta, load_recipe("default")
     made = Checkpoint(
         recipe,
-        make_model(recipe.model, {"n_classes": 4, **recipe.model_params}).eval(),
+        recipe.network().eval(),
         np.array(meta.mean, dtype=np.float32),
         np.array(meta.std, dtype=np.float32),
         1.25,

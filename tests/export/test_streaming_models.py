@@ -37,7 +37,6 @@ from training.data.features import FeatureStore
 from training.data.hearing import Hearing
 from training.data.windows import Presenter, training_statistics
 from training.evaluate import hear
-from training.models import make_model
 from training.recipe.book import load_book, load_recipe, shipped_recipes
 from training.recipe.config import TextConfig
 
@@ -125,7 +124,7 @@ def make_checkpoint(name: str, speech: np.ndarray) -> Checkpoint:
     places = presenter.test_places(people)[::4]
     examples = presenter.present(places)
     torch.manual_seed(0)
-    net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params}).eval()
+    net = recipe.network().eval()
     randomise(net)
     with torch.no_grad():
         logits = net(**{k: torch.from_numpy(v) for k, v in examples.items()}).numpy()

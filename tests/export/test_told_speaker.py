@@ -112,7 +112,7 @@ def test_a_bundle_names_its_embedder(told, trained, embedder_path):
     assert speaker.digest == embedder.digest
     assert told.meta.embedding == ""
     checkpoint = Checkpoint.load(trained / "seed0-fold0")
-    assert checkpoint.recipe.model_params["n_embedding"] == checkpoint.recipe.speaker == 12
+    assert checkpoint.recipe.network_params["n_embedding"] == checkpoint.recipe.speaker == 12
     embedding = checkpoint.examples["embedding"]
     assert embedding.shape[1] == 12
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1.0, atol=1e-5)

@@ -70,7 +70,6 @@ def corpus(tmp_path_factory) -> Path:
     for old, new in (
         ("n_filters = 128", "n_filters = 16"),
         ("n_hidden = 256", "n_hidden = 32"),
-        ("n_text = 300", f"n_text = {WIDTH}"),
         ("width = 300", f"width = {WIDTH}"),
         ("tokens = 64", "tokens = 12"),
         ("lr = 5e-4", "lr = 3e-3"),
@@ -166,7 +165,7 @@ def test_what_words_need_is_told(corpus, tmp_path):
     vectors.write_text("a 1 2 3\nb 4 5 6\n")
     train(corpus, tmp_path / "a", "text", "--vectors", str(vectors), "--epochs", "1")
     narrow = Checkpoint.load(tmp_path / "a" / "seed0-fold0")
-    assert narrow.recipe.text.width == narrow.recipe.model_params["n_text"] == 3
+    assert narrow.recipe.text.width == narrow.recipe.network_params["n_text"] == 3
     vectors.write_text("a 1 2 3\nb 4 5\n")
     with pytest.raises(ConfigError, match="line 2"):
         train(corpus, tmp_path / "a", "spu", "--vectors", str(vectors))

@@ -237,7 +237,7 @@ SHARED_BATCHES = """
 name = "shared"
 labels = ["angry", "happy", "neutral", "sad"]
 model = "mscnn_spu"
-model_params = { n_features = 13, n_filters = 8, n_hidden = 16, dropout = 0.0 }
+model_params = { n_filters = 8, n_hidden = 16, dropout = 0.0 }
 frontend = "mfcc"
 frontend_params = { hop_length = 512 }
 window_frames = 40

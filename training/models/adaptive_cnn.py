@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ser_stream.errors import ConfigError
 from training.models.mscnn_spu import statistical_pooling
+from training.models.widths import Widths
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class AdaptiveCnnConfig:
             self.n_bands, self.n_prosody, self.n_views, self.n_embedding, self.n_filters,
             self.n_heads, self.n_hidden, *self.channels, *self.n_prosody_channels,
         )  # fmt: skip
+        if self.n_embedding < 1:
+            raise ConfigError("adaptive_cnn: is told of the speaker: set `embedding`")
+        if min(self.n_bands, self.n_prosody) < 1:
+            raise ConfigError("adaptive_cnn: needs a front end with bands and prosody")
         if min(sizes) < 1:
             raise ConfigError(f"adaptive_cnn: a size is too small in {self}; use positive sizes")
         if len(self.channels) != 4 or len(self.n_prosody_channels) != 2:
@@ -63,6 +68,16 @@ class AdaptiveCnnConfig:
             raise ConfigError(f"adaptive_cnn: got n_classes = {self.n_classes}; name two or more")
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"adaptive_cnn: got dropout = {self.dropout}; need 0 <= dropout < 1")
+
+
+def widths(given: Widths) -> dict[str, int]:
+    """Parameters that follow from the front end and from what is told of the speaker."""
+    return {
+        "n_bands": given.bands,
+        "n_prosody": given.frame - given.bands,
+        "n_views": given.views,
+        "n_embedding": given.embedding,
+    }
 
 
 class AdaptiveCnn(nn.Module):

@@ -106,8 +106,8 @@ class HeadFusion(nn.Module):
         numbers = range(2, 2 + self.config.n_layers)
         return [
             (
-                cast(nn.Conv2d, getattr(self, f"conv{i}")),
-                cast(nn.BatchNorm2d, getattr(self, f"bn{i}")),
+                cast(nn.Conv2d, self.get_submodule(f"conv{i}")),
+                cast(nn.BatchNorm2d, self.get_submodule(f"bn{i}")),
             )
             for i in numbers
         ]

@@ -65,14 +65,14 @@ class IltCatConfig:
     transformer_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("architecture", ARCHITECTURES),
-            ("fusion", FUSIONS),
-            ("direction", DIRECTIONS),
+        for name, value, known in (
+            ("architecture", self.architecture, ARCHITECTURES),
+            ("fusion", self.fusion, FUSIONS),
+            ("direction", self.direction, DIRECTIONS),
         ):
-            if getattr(self, name) not in known:
+            if value not in known:
                 raise ConfigError(
-                    f"ilt_cat: got {name} = {getattr(self, name)!r}; choose from {', '.join(known)}"
+                    f"ilt_cat: got {name} = {value!r}; choose from {', '.join(known)}"
                 )
         if not self.channels or min(self.channels) < 1:
             raise ConfigError(f"ilt_cat: got channels = {list(self.channels)}; name one per block")

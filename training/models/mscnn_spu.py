@@ -68,15 +68,14 @@ class MscnnSpuConfig:
     modality_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("modality", MODALITIES),
-            ("pooling", POOLINGS),
-            ("text_pooling", POOLINGS),
+        for name, value, known in (
+            ("modality", self.modality, MODALITIES),
+            ("pooling", self.pooling, POOLINGS),
+            ("text_pooling", self.text_pooling, POOLINGS),
         ):
-            if getattr(self, name) not in known:
+            if value not in known:
                 raise ConfigError(
-                    f"mscnn_spu: got {name} = {getattr(self, name)!r}; "
-                    f"choose from {', '.join(known)}"
+                    f"mscnn_spu: got {name} = {value!r}; choose from {', '.join(known)}"
                 )
         if not self.scales or min(self.scales) < 1:
             raise ConfigError(
@@ -87,11 +86,12 @@ class MscnnSpuConfig:
             raise ConfigError(f"mscnn_spu: a width is too small in {self}; use positive widths")
         if self.n_classes < 2:
             raise ConfigError(f"mscnn_spu: got n_classes = {self.n_classes}; name two or more")
-        for name in ("dropout", "modality_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(
-                    f"mscnn_spu: got {name} = {getattr(self, name)}; need 0 <= {name} < 1"
-                )
+        for name, share in (
+            ("dropout", self.dropout),
+            ("modality_dropout", self.modality_dropout),
+        ):
+            if not 0.0 <= share < 1.0:
+                raise ConfigError(f"mscnn_spu: got {name} = {share}; need 0 <= {name} < 1")
 
 
 class MultiScaleConv(nn.Module):

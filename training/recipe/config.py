@@ -9,15 +9,19 @@ from functools import lru_cache
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal
 
+from torch import nn
+
 from ser_stream.errors import ConfigError
-from ser_stream.features.normalizer import NormalizerConfig, NormalizerState
+from ser_stream.features.extractor import Extractor
+from ser_stream.features.normalizer import NormalizerConfig, NormalizerState, embedding_width
 from ser_stream.features.registry import FRONT_ENDS, check_front_end, make_extractor
 from ser_stream.files import os_reason
 from ser_stream.labels import canonical
 from ser_stream.models.metadata import check_labels
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.typed import FieldError, Limits, parse_toml, sized, typed, within
-from training.models import check_model
+from training.models import EMBEDDING, LENGTHS, WORDS, check_model, make_model, network_kind
+from training.models.widths import Widths
 
 # A recipe has some hundred values, the longest of them a citation.
 LIMITS = Limits(text=200_000, values=10_000, string=300)
@@ -203,7 +207,7 @@ class Recipe:
         name: of the recipe, "recipe/variant" for a variant.
         labels: classes, in the order of the network's outputs.
         model: name in `training.models.MODELS`.
-        model_params: its configuration, without the number of classes.
+        model_params: its configuration, without what `widths` decide.
         frontend: name in `ser_stream.features.registry.FRONT_ENDS`.
         frontend_params: its configuration.
         window_frames: frames of a window.
@@ -265,6 +269,29 @@ class Recipe:
         if self.train.time_mask > self.window_frames:
             raise FieldError("train.time_mask", f"exceeds window_frames = {self.window_frames}")
 
+    @property
+    def widths(self) -> Widths:
+        """Widths of the network's inputs and outputs."""
+        extractor = _extractor(self.frontend, json.dumps(self.frontend_params))
+        frame = extractor.width
+        return Widths(
+            classes=len(self.labels),
+            frame=frame,
+            bands=extractor.bands,
+            views=2 if self.normalizer.both else 1,
+            embedding=self.speaker or embedding_width(self.embedding, frame),
+            words=self.text.width,
+        )
+
+    @property
+    def network_params(self) -> dict[str, Any]:
+        """The network's whole configuration."""
+        return {**self.model_params, **_decided(self)}
+
+    def network(self) -> nn.Module:
+        """Build the network, its weights drawn at random."""
+        return make_model(self.model, self.network_params)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the inverse of `parse_recipe`."""
         table = asdict(self)
@@ -297,10 +324,47 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
     )
     check_labels(recipe.labels)
     width = front_end_width(recipe.frontend, recipe.frontend_params)
-    check_model(recipe.model, recipe.model_params, where="model_params")
     if recipe.train.feature_mask > width:
         raise FieldError("train.feature_mask", f"is more than the front end's {width} features")
+    recipe = _without_decided(recipe)
+    config = check_model(recipe.model, recipe.network_params, where="model_params")
+    _check_inputs(recipe, config)
     return recipe
+
+
+def _decided(recipe: Recipe) -> dict[str, int]:
+    """Parameters of the network that follow from the rest of the recipe."""
+    widths = recipe.widths
+    return {"n_classes": widths.classes, **network_kind(recipe.model).widths(widths)}
+
+
+def _without_decided(recipe: Recipe) -> Recipe:
+    """The same without parameters that repeat what follows from the rest, as older recipes do."""
+    decided = _decided(recipe)
+    for name, value in decided.items():
+        if recipe.model_params.get(name, value) != value:
+            raise FieldError(
+                f"model_params.{name}",
+                f"got {recipe.model_params[name]!r}, but labels, front end and inputs make it "
+                f"{value}; leave it out",
+            )
+    kept = {name: value for name, value in recipe.model_params.items() if name not in decided}
+    return replace(recipe, model_params=kept)
+
+
+def _check_inputs(recipe: Recipe, config: object) -> None:
+    """Check that the network takes the inputs that the recipe gives, and has those it needs."""
+    kind = network_kind(recipe.model)
+    needs = kind.needs(config)
+    for name, field_, given in (
+        (EMBEDDING, "embedding", bool(recipe.embedding or recipe.speaker)),
+        (LENGTHS, "windows.masked", recipe.windows.masked),
+        (WORDS, "text.tokens", recipe.text.tokens > 0),
+    ):
+        if given and name not in kind.takes:
+            raise FieldError(field_, f"the network {recipe.model} takes no {name}")
+        if name in needs and not given:
+            raise FieldError(field_, f"the network {recipe.model} needs {name} here")
 
 
 def front_end_width(name: str, params: Mapping[str, Any]) -> int:
@@ -313,13 +377,13 @@ def front_end_width(name: str, params: Mapping[str, Any]) -> int:
     if name not in FRONT_ENDS:
         raise FieldError("frontend", f"unknown front end {name!r}; known: {', '.join(FRONT_ENDS)}")
     check_front_end(name, params, where="frontend_params")
-    return _width(name, json.dumps(params))
+    return _extractor(name, json.dumps(params)).width
 
 
 @lru_cache
-def _width(frontend: str, params: str) -> int:
+def _extractor(frontend: str, params: str) -> Extractor:
     # Filter banks take their time, and most variants of a recipe have the same.
-    return make_extractor(frontend, json.loads(params)).width
+    return make_extractor(frontend, json.loads(params))
 
 
 def check_ranges(**ranges: tuple[float, float]) -> None:

@@ -102,7 +102,7 @@ def test_it_can_learn_twenty_windows_by_heart():
     [
         ({"n_bands": 20}, "multiple of 8"),
         ({"n_hidden": 0}, "positive sizes"),
-        ({"channels": [8, 8]}, "four channels"),
+        ({"channels": [8, 8]}, "channels: expected a list of length 4"),
         ({"n_classes": 1}, "two or more"),
         ({"dropout": 1.0}, "dropout"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -16,7 +16,7 @@ from ser_stream.features.normalizer import embedding_width
 from ser_stream.features.registry import make_extractor
 from ser_stream.models.bundle import ModelBundle
 from training.data.folds import FoldsConfig
-from training.models import make_model
+from training.models import MODELS
 from training.recipe.book import Protocol, find_recipe, load_book, load_recipe, shipped_recipes
 from training.recipe.config import merged, parse_recipe
 
@@ -31,11 +31,30 @@ def test_every_variant_of_every_shipped_recipe_can_be_built(name):
             recipe = book.recipe(variant, protocol)
             assert parse_recipe(recipe.as_dict()) == recipe
             extractor = make_extractor(recipe.frontend, recipe.frontend_params)
-            net = make_model(recipe.model, {"n_classes": len(recipe.labels), **recipe.model_params})
-            width = getattr(net.config, "n_features", extractor.width)
-            assert width == extractor.width
+            net = recipe.network()
+            decided = MODELS[recipe.model].widths(recipe.widths)
+            assert not {"n_classes", *decided} & recipe.model_params.keys()
+            assert decided.items() <= asdict(net.config).items()
+            assert decided.get("n_features", extractor.width) == extractor.width
             if recipe.embedding:
-                assert net.config.n_embedding == embedding_width(recipe.embedding, extractor.width)
+                told = embedding_width(recipe.embedding, extractor.width)
+                assert decided["n_embedding"] == told
+
+
+def test_a_recipe_that_repeats_what_follows_from_the_rest_is_read_as_one_that_does_not():
+    # As those in older checkpoints and model files do.
+    for name in ("default", "context_attention", "mscnn_spu/spu-att"):
+        recipe = load_recipe(name)
+        older = recipe.as_dict() | {"model_params": recipe.network_params}
+        assert parse_recipe(older) == recipe
+    with pytest.raises(ConfigError, match=r"model_params\.n_bands: got 40, .* make it 48"):
+        parse_recipe(merged(load_recipe("default").as_dict(), {"model_params": {"n_bands": 40}}))
+
+
+def test_a_network_that_reads_words_is_given_some():
+    words = load_recipe("mscnn_spu/text").as_dict()
+    with pytest.raises(ConfigError, match=r"^text\.tokens: .* needs words"):
+        parse_recipe(words | {"text": {}})
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -129,7 +148,7 @@ def test_paper_2_has_all_rows_of_its_tables_in_their_order():
         recipe = book.recipe(row.variant, "paper")
         params = recipe.model_params
         reads = "" if params.get("modality") == "text" else "A"
-        reads += "x" if recipe.embedding and params["n_embedding"] else ""
+        reads += "x" if recipe.embedding and recipe.network_params["n_embedding"] else ""
         reads += "T" if recipe.text.tokens else ""
         rows.append((row.table[-1], row.wa, row.ua, reads, row.transcripts))
     assert rows == [
