@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_stream.errors import SerStreamError
-from ser_stream.files import os_reason
+from ser_stream.files import name_from_utf8, os_reason
 from ser_stream.printable import excerpt
 
 BOM = "\ufeff"
@@ -142,6 +143,19 @@ def _row(
         )
     filled = zip_longest(columns, cells, fillvalue="")
     return Row(first, last, {column: unguarded(cell.strip()) for column, cell in filled})
+
+
+def file_in_table(table: Path, cell: str) -> Path | None:
+    """The file that a cell names, by its table's folder or absolutely; None if there is none.
+
+    A name with bytes that are not UTF-8 may be written as `ser_stream.files.utf8_name` has it.
+    """
+    for name in (cell, name_from_utf8(cell)):
+        found = table.parent / name
+        # `Path.is_file` raises for a text that is too long to be a path.
+        if cell and os.path.isfile(found):
+            return found
+    return None
 
 
 def _columns(

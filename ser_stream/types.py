@@ -166,6 +166,7 @@ class Snapshot:
         words: the recogniser's words of the last minute, of which the newest may still change;
             their times are seconds of the stream, as ``position_s`` is.
         health: see `Health`.
+        profile: name of the speaker's profile that is gone by; None without one.
         finished: the source has ended and nothing more will come.
     """
 
@@ -176,4 +177,5 @@ class Snapshot:
     speech_now: bool | None = None
     words: tuple[Word, ...] = ()
     health: Health = field(default_factory=Health)
+    profile: str | None = None
     finished: bool = False

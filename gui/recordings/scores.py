@@ -24,7 +24,9 @@ def summary_of(score: FileScore, labels: Sequence[str]) -> str:
             said += f", {perhaps(labels, score.posterior)}"
         else:
             said += f" {100 * float(score.posterior.max()):.0f} %"
-    parts = (said, clock_text(score.duration_s or 0.0, 1), score.path.name)
+    parts = [said, clock_text(score.duration_s or 0.0, 1), score.path.name]
+    if score.profile is not None:
+        parts.append(f"by the profile {score.profile}")
     return "  \N{MIDDLE DOT}  ".join(parts)
 
 

@@ -98,6 +98,9 @@ def info(
             f"({m.words.width} values, SHA-256 {m.words.digest[:12]}...)"
         )
     echo(f"profiles     {'yes, see calibrate' if m.profiles else 'not trained for them'}")
+    adapts = m.normalizer_state == "running"
+    told = "as a stranger's, but for score --speaker" if adapts else "by the training statistics"
+    echo(f"recordings   each is heard {told}")
     s = m.smoothing
     echo(
         f"smoothing    evidence {s.evidence_s:g} s, stay {s.stay_s:g} s, "

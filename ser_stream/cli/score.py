@@ -64,6 +64,14 @@ def score(
             "--neutral", help="Neutral speech of the same speaker, in place of a profile."
         ),
     ] = None,
+    speaker: Annotated[
+        str | None,
+        typer.Option(
+            "--speaker",
+            help="Recordings of one voice are scored by all of them: file (each by itself), "
+            "folder, all, or a CSV with path and speaker (talks.csv, talks.csv:COLUMN).",
+        ),
+    ] = None,
     vectors: VectorsOption = None,
     transcripts: Annotated[
         Path | None,
@@ -79,10 +87,14 @@ def score(
     from ser_stream.models.profile import check_profiles
     from ser_stream.scoring.recordings import score_file
     from ser_stream.scoring.rows import prediction_row
+    from ser_stream.scoring.speakers import Speakers, speaker_of
     from ser_stream.types import Prediction, State
 
     if profile is not None and neutral:
         raise ConfigError("--profile and --neutral: give one of the two")
+    if speaker is not None and (profile is not None or neutral):
+        raise ConfigError("--speaker goes by the recordings: give no --profile or --neutral")
+    whose = None if speaker is None else speaker_of(speaker)
     if vectors is None and (transcripts is not None or asr is not None):
         raise ConfigError("--transcripts and --asr are for models that read words: name --vectors")
     with batch_of("scored", paths, output, jsonl) as batch:
@@ -104,14 +116,23 @@ def score(
         words = None if listening.reader is None else _transcripts(transcripts, asr)
         engine = listening.engine()
         meta = bundle.meta
+        speakers = None if whose is None else Speakers(bundle, whose)
+        if speakers is not None:
+            speakers.hear(batch.first_pass())
         no_window = dict.fromkeys(
             prediction_row(Prediction(0, 0, State.WARMING_UP), meta.labels, meta.sample_rate_hz)
         )
+        profile_name = None if known is None else known.name
+
+        def by(path: Path) -> dict[str, str | None]:
+            whom = None if speakers is None else speakers.of(path)
+            return {"speaker": whom, "profile": profile_name}
+
         for path in batch:
 
             def write_window(prediction: Prediction, path: Path = path) -> None:
                 row = prediction_row(prediction, meta.labels, meta.sample_rate_hz)
-                batch.write({"path": str(path), **row, "error": None})
+                batch.write({"path": str(path), **row, **by(path), "error": None})
 
             result = score_file(
                 path,
@@ -119,13 +140,14 @@ def score(
                 write_window if windows else lambda prediction: None,
                 batch.progress,
                 words,
+                speakers,
             )
             if result.error is not None:
                 batch.fail(path, result.error)
             if not windows:
                 batch.write(result.row(meta.labels))
             elif result.error is not None:
-                batch.write({"path": str(path), **no_window, "error": result.error})
+                batch.write({"path": str(path), **no_window, **by(path), "error": result.error})
 
 
 def transcribe(

@@ -61,6 +61,18 @@ class Batch:
             self.done += 1
             self.progress(0.0)
 
+    def first_pass(self) -> Iterator[Path]:
+        """Each recording, before the pass in which its row is written."""
+        if self._bar is None:
+            yield from self._files
+            return
+        task = self._bar.add_task("", total=self.total, failed="")
+        for path in self._files:
+            self._bar.update(task, description=_short(f"hearing {printable(path.name)}"))
+            yield path
+            self._bar.advance(task)
+        self._bar.remove_task(task)
+
     def progress(self, share: float) -> None:
         """So much of the present recording is done, 0 to 1."""
         if self._bar is not None:

@@ -79,7 +79,11 @@ class FrontEnd:
         self._frames.restart()
         self._moments.reset()
 
+    def know(self, moments: Moments | None) -> None:
+        """From the next `reset` on begin with ``moments`` of the speaker; None with nothing."""
+        self._normalizer.begin_with(moments)
+
     def reset(self) -> None:
-        """Forget everything, the speaker too."""
+        """Forget everything, of the speaker what was heard since the last reset."""
         self.restart()
         self._normalizer.reset()

@@ -117,6 +117,14 @@ class Moments:
         """The same, without what else the array holds."""
         return Moments(self.rows.copy())
 
+    def at_most(self, weight: float) -> Moments:
+        """The same statistics as if of ``weight`` voiced frames, where they are of more."""
+        if self.rows.shape[-1] <= 1 or self.rows[0] <= weight:
+            return self
+        rows = self.rows * (weight / self.rows[0])
+        rows[2] = self.rows[2]
+        return Moments(rows)
+
     @property
     def weight(self) -> Float64:
         """Voiced frames; older ones count less once there are more than the memory holds."""
@@ -187,6 +195,7 @@ class Normalizer:
         self._prior_variance = prior.std.astype(np.float64) ** 2
         self._gain = np.zeros(0) if gain is None else gain.astype(np.float64)
         self._told: Moments | None = None
+        self._before: Moments | None = None
         self.reset()
 
     @property
@@ -205,9 +214,19 @@ class Normalizer:
         return len(self.prior.mean) * (2 if self.config.both else 1)
 
     def reset(self) -> None:
-        """Forget what was heard of the speaker; what was told stays."""
-        self._moments: Float64 = np.zeros(self.moments_width)
+        """Forget what was heard of the speaker, but for what was before the stream."""
+        before = self._before
+        self._moments: Float64 = (
+            np.zeros(self.moments_width) if before is None else before.rows.copy()
+        )
         self._loudest_db = -np.inf
+
+    def begin_with(self, moments: Moments | None) -> None:
+        """From the next `reset` on begin with ``moments`` of the same speaker; None with nothing.
+
+        They count as much as the memory holds, at most.
+        """
+        self._before = None if moments is None else moments.at_most(self._memory)
 
     def tell(self, moments: Moments | None) -> None:
         """Go by ``moments`` of neutral speech instead of the stream's; None ends it."""

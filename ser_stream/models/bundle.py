@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,15 +95,20 @@ class ModelBundle:
         """The per-frame stage that the model was trained with; stateless."""
         return self._extractor
 
-    def make_normalizer(self, state: NormalizerState | None = None) -> Normalizer:
-        """Build a fresh normaliser; the state is the one trained for unless given."""
+    def make_normalizer(
+        self, state: NormalizerState | None = None, memory_s: float | None = None
+    ) -> Normalizer:
+        """Build a fresh normaliser; state and memory are those trained for unless given."""
         meta = self.meta
+        config = meta.normalizer
+        if memory_s is not None:
+            config = replace(config, memory_s=memory_s)
         return make_normalizer(
             self._extractor,
             FeatureStatistics(
                 np.array(meta.mean, dtype=np.float32), np.array(meta.std, dtype=np.float32)
             ),
-            meta.normalizer,
+            config,
             meta.normalizer_state if state is None else state,
             meta.embedding,
         )

@@ -13,6 +13,7 @@ from ser_stream.audio.sound_file import FileSource
 from ser_stream.errors import SerStreamError
 from ser_stream.files import os_reason
 from ser_stream.labels import derived_affect
+from ser_stream.scoring.speakers import Speakers
 from ser_stream.scoring.words import Transcripts
 from ser_stream.stream.engine import MIN_FLUSH_S, Engine
 from ser_stream.stream.listening import feed_source
@@ -30,6 +31,8 @@ class FileScore:
         state: of the whole file; None with ``error``.
         label: class of the largest mean posterior; None unless ``state`` is EMOTION.
         posterior: mean posterior over those windows, float64 (classes,); None without any.
+        speaker: whose recording it is, where those of one speaker were heard before it was scored.
+        profile: the speaker's profile that was gone by.
         transcript: where its words are from: "table", "file" beside it, "recognised", or "missing";
             None where none were looked for.
         error: why the file could not be scored; None if it was.
@@ -43,6 +46,8 @@ class FileScore:
     posterior: Float64 | None = None
     error: str | None = None
     transcript: str | None = None
+    speaker: str | None = None
+    profile: str | None = None
 
     def row(self, labels: Sequence[str]) -> dict[str, Any]:
         """Plain values, one column per class."""
@@ -60,6 +65,8 @@ class FileScore:
             },
             **derived_affect(labels, p),
             "transcript": self.transcript,
+            "speaker": self.speaker,
+            "profile": self.profile,
             "error": self.error,
         }
 
@@ -70,6 +77,7 @@ def score_file(
     on_prediction: Callable[[Prediction], None] = lambda prediction: None,
     on_progress: Callable[[float], None] = lambda share: None,
     transcripts: Transcripts | None = None,
+    speakers: Speakers | None = None,
 ) -> FileScore:
     """Score one file from its beginning, as if nothing had been heard before.
 
@@ -79,20 +87,29 @@ def score_file(
         on_prediction: told of every window, in order.
         on_progress: told of the share that is done, 0 to 1.
         transcripts: where its words are; a file without any is scored by its sound alone.
+        speakers: what is known of who speaks; without it that is nothing, or the engine's profile.
 
     Returns:
         The score; a file of which anything fails keeps its ``error`` and has no score. What
         ``on_prediction`` and ``on_progress`` raise is passed on.
     """
+    speaker = None if speakers is None else speakers.of(path)
+    unscored = FileScore(
+        path,
+        speaker=speaker,
+        profile=None if engine.profile is None else engine.profile.name,
+    )
     origin = None
     try:
+        engine.know(None if speakers is None else speakers.known(speaker))
         engine.reset()
         engine.word_source = None
         if transcripts is not None:
             engine.word_source, origin = transcripts.find(path)
         source = FileSource(path)
     except Exception as error:  # see `reason_of`
-        return FileScore(path, error=reason_of(path, error), transcript=origin)
+        return replace(unscored, error=reason_of(path, error), transcript=origin)
+    unscored = replace(unscored, transcript=origin)
     labels = engine.bundle.meta.labels
     total = np.zeros(len(labels))
     windows = seen = 0
@@ -103,9 +120,7 @@ def score_file(
         try:
             step = next(steps, None)
         except Exception as error:  # see `reason_of`
-            return FileScore(
-                path, duration_s or None, error=reason_of(path, error), transcript=origin
-            )
+            return replace(unscored, duration_s=duration_s or None, error=reason_of(path, error))
         if step is None:
             break
         predictions, duration_s = step
@@ -116,7 +131,7 @@ def score_file(
                 total += prediction.posterior
                 windows += 1
         on_progress(min(1.0, duration_s / source.duration_s))
-    score = FileScore(path, duration_s, windows, transcript=origin)
+    score = replace(unscored, duration_s=duration_s, windows=windows)
     if seen == 0:
         least = f"needs at least {MIN_FLUSH_S} s"
         return replace(score, error=f"too short: {duration_s:.2f} s, {least}")

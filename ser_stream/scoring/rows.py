@@ -33,9 +33,10 @@ def prediction_row(prediction: Prediction, labels: Sequence[str], rate_hz: int) 
 def live_row(
     prediction: Prediction, snapshot: Snapshot, labels: Sequence[str], rate_hz: int
 ) -> dict[str, Any]:
-    """A prediction's row with the stream's level and health."""
+    """A prediction's row with the speaker's profile and the stream's level and health."""
     health = snapshot.health
     return prediction_row(prediction, labels, rate_hz) | {
+        "profile": snapshot.profile,
         "level_dbfs": round(snapshot.level_dbfs, 1),
         "latency_ms": None if health.latency_s is None else round(1000 * health.latency_s, 1),
         "lost_samples": health.lost_samples,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.features.extractor import Frames, full_frames
 from ser_stream.features.frontend import FrontEnd
-from ser_stream.features.normalizer import NormalizerState
+from ser_stream.features.normalizer import Moments, NormalizerState
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.embedder import SpeakerEmbedder, check_embedder
 from ser_stream.models.inputs import Inputs, stacked
@@ -213,8 +213,16 @@ class Engine:
         self._position = None
         return predictions
 
+    def know(self, moments: Moments | None) -> None:
+        """From the next `reset` on begin with what was heard of the speaker in other recordings.
+
+        Args:
+            moments: of a normaliser of the same bundle; None begins with nothing.
+        """
+        self._front_end.know(moments)
+
     def reset(self) -> None:
-        """Forget the stream and the speaker."""
+        """Forget the stream, and what was heard of the speaker in it."""
         self._front_end.reset()
         if self._speaker is not None:
             self._speaker.reset()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import html
 import math
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,9 +18,8 @@ from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 from ser_stream.errors import SerStreamError
-from ser_stream.files import name_from_utf8
 from ser_stream.printable import excerpt
-from ser_stream.tables import table_rows, utf8_text
+from ser_stream.tables import file_in_table, table_rows, utf8_text
 from ser_stream.types import Word
 from ser_stream.words.tokens import spoken_words, words_between
 
@@ -140,11 +138,8 @@ def read_transcripts_csv(path: str | Path) -> dict[Path, Transcript]:
         where = f"{path}, line {number}"
         if not row["path"]:
             raise TranscriptError(f"{where}: no path")
-        audio = path.parent / row["path"]
-        # `Path.is_file` raises for a text that is too long to be a path.
-        if not os.path.isfile(audio):
-            audio = path.parent / name_from_utf8(row["path"])
-        if not os.path.isfile(audio):
+        audio = file_in_table(path, row["path"])
+        if audio is None:
             named = str(path.parent / row["path"])
             raise TranscriptError(f"{where}: no audio file {excerpt(named, 200)}")
         audio = audio.resolve()
