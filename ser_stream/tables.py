@@ -145,13 +145,13 @@ def _row(
     return Row(first, last, {column: unguarded(cell.strip()) for column, cell in filled})
 
 
-def file_in_table(table: Path, cell: str) -> Path | None:
-    """The file that a cell names, by its table's folder or absolutely; None if there is none.
+def file_in_table(folder: Path, cell: str) -> Path | None:
+    """The file that a cell names, relative to its table's ``folder`` or absolute; None if there is none.
 
     A name with bytes that are not UTF-8 may be written as `ser_stream.files.utf8_name` has it.
     """
     for name in (cell, name_from_utf8(cell)):
-        found = table.parent / name
+        found = folder / name
         # `Path.is_file` raises for a text that is too long to be a path.
         if cell and os.path.isfile(found):
             return found

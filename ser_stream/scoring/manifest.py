@@ -19,7 +19,7 @@ from ser_stream.errors import SerStreamError
 from ser_stream.files import os_reason, write_text
 from ser_stream.labels import canonical
 from ser_stream.printable import excerpt
-from ser_stream.tables import BOM, Row, csv_line, parsed_table, table_rows, utf8_text
+from ser_stream.tables import BOM, Row, csv_line, file_in_table, parsed_table, table_rows, utf8_text
 
 FILE = "manifest.csv"
 REQUIRED = ("path", "emotion", "speaker")
@@ -154,10 +154,10 @@ def _clip(row: dict[str, str], folder: Path, where: str) -> Clip:
     for column in REQUIRED:
         if not row[column]:
             raise ManifestError(f"{where}: no {column}")
-    audio = folder / row["path"]
-    # `Path.is_file` raises for a text that is too long to be a path.
-    if not os.path.isfile(audio):
-        raise ManifestError(f"{where}: no audio file {excerpt(str(audio), 200)}")
+    audio = file_in_table(folder, row["path"])
+    if audio is None:
+        told = excerpt(str(folder / row["path"]), 200)
+        raise ManifestError(f"{where}: no audio file {told}")
     start_s = _seconds(row, "start_s", where) or 0.0
     end_s = _seconds(row, "end_s", where)
     if end_s is not None and end_s <= start_s:

@@ -60,7 +60,7 @@ def speaker_of(how: str) -> SpeakerOf:
     column = column.strip().lower() if dot else COLUMN
     speakers: dict[Path, str] = {}
     for number, row in table_rows(path, ("path", column), ConfigError):
-        audio = file_in_table(path, row["path"])
+        audio = file_in_table(path.parent, row["path"])
         if audio is None:
             raise ConfigError(f"{path}, line {number}: no file {excerpt(row['path'], 200)}")
         if row[column]:

@@ -138,7 +138,7 @@ def read_transcripts_csv(path: str | Path) -> dict[Path, Transcript]:
         where = f"{path}, line {number}"
         if not row["path"]:
             raise TranscriptError(f"{where}: no path")
-        audio = file_in_table(path, row["path"])
+        audio = file_in_table(path.parent, row["path"])
         if audio is None:
             named = str(path.parent / row["path"])
             raise TranscriptError(f"{where}: no audio file {excerpt(named, 200)}")
