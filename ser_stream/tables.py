@@ -146,7 +146,7 @@ def _row(
 
 
 def file_in_table(folder: Path, cell: str) -> Path | None:
-    """The file that a cell names, relative to its table's ``folder`` or absolute; None if there is none.
+    """The file that a cell names, relative to its table's ``folder`` or absolute; None without.
 
     A name with bytes that are not UTF-8 may be written as `ser_stream.files.utf8_name` has it.
     """
