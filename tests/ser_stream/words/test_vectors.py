@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ser_stream.errors import ConfigError
 from ser_stream.models.inputs import pad
 from ser_stream.types import Word
-from ser_stream.words import vectors as module
+from ser_stream.words import glove as module
 from ser_stream.words.tokens import spoken_words, tokenize, words_between
 from ser_stream.words.vectors import WordVectors, WordVectorsError
 
@@ -283,44 +283,66 @@ def test_progress_is_told(tmp_path, monkeypatch):
     assert reads.shares == [0.5, 1.0, 1.0]
 
 
-def cache_of(folder: Path) -> Path:
-    (cache,) = folder.glob("*.vectors")
-    return cache
+def cache_of(folder: Path, file: str) -> Path:
+    (index,) = folder.glob("*.index.npy")
+    return index if file == "index" else index.with_name(index.name.replace(".index", ""))
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "longer", "text", "head", "index"])
-def test_a_damaged_cache_is_made_again(tmp_path, damage):
+DAMAGES = ("gone", "empty", "half", "longer", "text", "head")
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [*(("vectors", d) for d in DAMAGES), *(("index", d) for d in (*DAMAGES, "end"))],
+)
+def test_a_damaged_cache_is_made_again(tmp_path, file, damage):
     path, reads = written(tmp_path, SMALL), Reads()
     WordVectors.open(path, tmp_path / "cache", reads)
-    cache = cache_of(tmp_path / "cache")
+    cache = cache_of(tmp_path / "cache", file)
     whole = cache.read_bytes()
     cache.write_bytes(
         {
+            "gone": b"",
             "empty": b"",
             "half": whole[: len(whole) // 2],
             "longer": whole + b"\0",
             "text": b"no cache at all" * 500,
             "head": whole[:20] + bytes([whole[20] ^ 1]) + whole[21:],
-            "index": whole[:-1] + bytes([whole[-1] ^ 1]),
+            "end": whole[:-1] + bytes([whole[-1] ^ 1]),
         }[damage]
     )
+    if damage == "gone":
+        cache.unlink()
     vectors = WordVectors.open(path, tmp_path / "cache", reads)
     assert reads.count == 2
     np.testing.assert_array_equal(vectors.vectors(["the"]), [[1, 2, 3]])
     assert cache.read_bytes() == whole
 
 
+def test_the_cache_is_numpys_own(tmp_path):
+    WordVectors.open(written(tmp_path, SMALL), tmp_path / "cache")
+    matrix = np.load(cache_of(tmp_path / "cache", "vectors"))
+    mean = matrix[:-1].mean(axis=0, dtype=np.float64).astype(np.float32)
+    np.testing.assert_array_equal(
+        matrix[:3], [[1, 2, 3], [-0.5, 0.25, np.float32(1e-3)], [4, 5, 6]]
+    )
+    np.testing.assert_array_equal(matrix[-1], mean)
+    (record,) = np.load(cache_of(tmp_path / "cache", "index"))
+    assert sorted(record["rows"].tolist()) == [0, 1, 2, 3]
+    assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".npy", ".npy"]
+
+
 def damage_first_vector(cache: Path) -> None:
     # In place: the file stays the one that is mapped.
     with cache.open("r+b") as file:
-        file.seek(4096)
+        file.seek(128)
         file.write(b"\x00\x00\xc0\x7f")
 
 
 def test_a_damaged_vector_is_found_when_it_is_used(tmp_path):
     path = written(tmp_path, SMALL)
     WordVectors.open(path, tmp_path / "cache")
-    damage_first_vector(cache_of(tmp_path / "cache"))
+    damage_first_vector(cache_of(tmp_path / "cache", "vectors"))
     vectors = WordVectors.open(path, tmp_path / "cache")
     np.testing.assert_array_equal(vectors.vectors(["the", "of"])[0], [1, 2, 3])
     assert vectors.known("of")
@@ -329,7 +351,7 @@ def test_a_damaged_vector_is_found_when_it_is_used(tmp_path):
 def test_a_damaged_vector_is_not_replaced_from_another_file(tmp_path):
     path = written(tmp_path, SMALL)
     vectors = WordVectors.open(path, tmp_path / "cache")
-    damage_first_vector(cache_of(tmp_path / "cache"))
+    damage_first_vector(cache_of(tmp_path / "cache", "vectors"))
     written(tmp_path, SMALL.replace("7", "6"))
     with pytest.raises(WordVectorsError, match="has changed"):
         vectors.vectors(["the"])
