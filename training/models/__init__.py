@@ -20,8 +20,8 @@ from training.models.mscnn_spu import MscnnSpu, MscnnSpuConfig
 from training.models.widths import Widths
 
 # Inputs that a network may take beside the features: what is known of the speaker, how many frames
-# are the utterance's own, and word vectors.
-EMBEDDING, LENGTHS, WORDS = "embedding", "lengths", "words"
+# are the utterance's own, and word vectors with their number; see `ser_stream.models.inputs`.
+EMBEDDING, LENGTHS, TOKENS = "embedding", "lengths", "tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class NetworkKind:
         module: builds the network of a ``config``.
         widths: parameters that follow from the recipe's labels, front end and inputs, by name,
             besides ``n_classes``; no recipe repeats them.
-        takes: which of `EMBEDDING`, `LENGTHS` and `WORDS` the network takes.
+        takes: which of `EMBEDDING`, `LENGTHS` and `TOKENS` the network takes.
         needs: which of them a network of this ``config`` cannot do without.
         inference: the network that is exported in the place of a trained one, with the same logits.
     """
@@ -49,7 +49,7 @@ class NetworkKind:
         known = self.config.__dataclass_fields__ if is_dataclass(self.config) else {}
         if "n_classes" not in known:
             raise ConfigError(f"a network needs a dataclass with n_classes, got {self.config}")
-        if unknown := self.takes - {EMBEDDING, LENGTHS, WORDS}:
+        if unknown := self.takes - {EMBEDDING, LENGTHS, TOKENS}:
             raise ConfigError(f"{self.config.__name__}: unknown inputs {sorted(unknown)}")
 
 
@@ -90,8 +90,8 @@ MODELS: dict[str, NetworkKind] = {
             "n_text": w.words,
             "n_embedding": w.embedding,
         },
-        takes=frozenset({EMBEDDING, LENGTHS, WORDS}),
-        needs=lambda config: frozenset() if config.modality == "audio" else frozenset({WORDS}),
+        takes=frozenset({EMBEDDING, LENGTHS, TOKENS}),
+        needs=lambda config: frozenset() if config.modality == "audio" else frozenset({TOKENS}),
         inference=as_trained,
     ),
     "attention_pooling": NetworkKind(

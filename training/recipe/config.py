@@ -20,7 +20,7 @@ from ser_stream.labels import canonical
 from ser_stream.models.metadata import check_labels
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.typed import FieldError, Limits, parse_toml, sized, typed, within
-from training.models import EMBEDDING, LENGTHS, WORDS, check_model, make_model, network_kind
+from training.models import EMBEDDING, LENGTHS, TOKENS, check_model, make_model, network_kind
 from training.models.widths import Widths
 
 # A recipe has some hundred values, the longest of them a citation.
@@ -359,7 +359,7 @@ def _check_inputs(recipe: Recipe, config: object) -> None:
     for name, field_, given in (
         (EMBEDDING, "embedding", bool(recipe.embedding or recipe.speaker)),
         (LENGTHS, "windows.masked", recipe.windows.masked),
-        (WORDS, "text.tokens", recipe.text.tokens > 0),
+        (TOKENS, "text.tokens", recipe.text.tokens > 0),
     ):
         if given and name not in kind.takes:
             raise FieldError(field_, f"the network {recipe.model} takes no {name}")

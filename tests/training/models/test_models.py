@@ -91,14 +91,14 @@ def settle(net, shape):
 
 
 def test_every_paper_has_a_network_of_four_classes_and_so_has_the_product():
-    assert list(MODELS) == [
+    assert MODELS.keys() >= {
         "head_fusion",
         "mscnn_spu",
         "attention_pooling",
         "ilt_cat",
         "context_attention",
         "adaptive_cnn",
-    ]
+    }
     for name in MODELS:
         assert make_model(name, {}).config.n_classes == 4
         assert make_model(name, {"n_classes": 7}).config.n_classes == 7

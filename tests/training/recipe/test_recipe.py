@@ -53,7 +53,7 @@ def test_a_recipe_that_repeats_what_follows_from_the_rest_is_read_as_one_that_do
 
 def test_a_network_that_reads_words_is_given_some():
     words = load_recipe("mscnn_spu/text").as_dict()
-    with pytest.raises(ConfigError, match=r"^text\.tokens: .* needs words"):
+    with pytest.raises(ConfigError, match=r"^text\.tokens: .* needs tokens"):
         parse_recipe(words | {"text": {}})
 
 
