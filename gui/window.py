@@ -127,6 +127,7 @@ class MainWindow(QMainWindow):
         self.choices.bundle_changed.connect(self._take_bundle)
         self.choices.profile_changed.connect(self._take_profile)
         self.choices.words.changed.connect(self._take_profile)
+        self.choices.speaker.changed.connect(self._take_profile)
         kept = self.settings.text("model")
         self.choices.load_model(model or (Path(kept) if kept else None))
         self.choices.look_for_devices()

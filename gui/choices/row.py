@@ -12,7 +12,9 @@ from pathlib import Path
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
+from gui.choices.file import FileChoice
 from gui.choices.recognizer import listen_for_words
+from gui.choices.speaker import EMBEDDER
 from gui.choices.words import WordChoices
 from gui.jobs import Job
 from gui.parts.forms import add_labelled, combo, tip
@@ -68,7 +70,7 @@ def present_devices(listening: bool) -> list[Device]:
 
 
 class Choices(QWidget):
-    """Choose a microphone by its name, a model, a profile, and who listens for words.
+    """Choose a microphone by its name, a model, a profile, who listens for words, and their files.
 
     Looking for devices and reading a model happen in the background; `tick` takes what they found.
     """
@@ -100,6 +102,7 @@ class Choices(QWidget):
         self.model_box = combo("model")
         self.profile_box = combo("profile")
         self.words = WordChoices(settings, report)
+        self.speaker = FileChoice(EMBEDDER, settings, report)
         self.refresh = QToolButton()
         self.refresh.setText("⟳")
         self.refresh.setToolTip("Look for microphones again (F5)")
@@ -119,6 +122,7 @@ class Choices(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addLayout(row)
         whole.addWidget(self.words)
+        whole.addWidget(self.speaker)
 
         self._fill_devices()
         self._fill_models()
@@ -172,7 +176,8 @@ class Choices(QWidget):
         return Listening(
             self._bundle,
             profile=self._profile,
-            reader=self.words.reader,
+            reader=self.words.value,
+            embedder=self.speaker.value,
             open_words=(lambda rate: listen_for_words(name, rate)) if name else None,
         )
 
@@ -277,6 +282,7 @@ class Choices(QWidget):
         self._fill_models()
         self._take_profile()
         self.words.take_model(bundle)
+        self.speaker.take_model(bundle)
         self.bundle_changed.emit()
 
     # Profile
@@ -313,6 +319,7 @@ class Choices(QWidget):
     def tick(self) -> None:
         """Take what the background has found."""
         self.words.tick()
+        self.speaker.tick()
         listing, loading = self._listing, self._loading
         if listing is not None and listing.done:
             self._listing = None

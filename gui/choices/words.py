@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QStandardItemModel
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
+from gui.choices.file import FileChoice, Kind, Wanted
 from gui.choices.recognizer import POCKETSPHINX, is_installed
-from gui.jobs import Job
-from gui.parts.forms import TextLabel, combo
+from gui.parts.forms import combo
 from gui.parts.forms import tip as as_tip
 from gui.settings import Settings
 from ser_stream.models.bundle import ModelBundle
@@ -24,21 +24,33 @@ ABOUT_POCKETSPHINX = "US English, light, often wrong; it runs on this machine"
 ABOUT_FOLDER = "a streaming transducer for sherpa-onnx; it runs on this machine"
 
 
-class WordChoices(QWidget):
+def _wanted(bundle: ModelBundle) -> Wanted | None:
+    words = bundle.meta.words
+    return None if words is None else Wanted(words.vectors, words.digest)
+
+
+VECTORS: Kind[WordReader | None] = Kind(
+    "vectors",
+    "word vectors",
+    "Word vectors...",
+    "Vectors (*.txt *.vec);;All files (*)",
+    _wanted,
+    open_reader,
+    "; the first time it takes a while",
+)
+
+
+class WordChoices(FileChoice[WordReader | None]):
     """Choose who listens for words, and the word vectors of a model that reads them.
 
-    The vectors are read in the background; `tick` takes them. Shown is a row about them, for models
-    that read words only.
-
     Args:
-        settings: where the choices are kept, vectors by what the model wants.
+        settings: where the choices are kept.
         report: told what is wrong with a file.
 
     Attributes:
         box: who listens; it belongs where the other choices are.
+        value: the vectors for the model; None where it reads no words, or they are not there (yet).
     """
-
-    changed = Signal()
 
     def __init__(
         self,
@@ -46,29 +58,12 @@ class WordChoices(QWidget):
         report: Callable[[Exception], None],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
-        self._settings, self._report = settings, report
-        self._bundle: ModelBundle | None = None
-        self._reader: WordReader | None = None
-        # The file of the reader, or of the one that is being made.
-        self._path = Path()
-        self._job: Job[WordReader | None] | None = None
+        super().__init__(VECTORS, settings, report, parent)
         self.ask_for_folder: Callable[[], Path | None] = self._ask_for_folder
-        self.ask_for_vectors: Callable[[], Path | None] = self._ask_for_vectors
-
         self.box = combo("words")
         self.box.setToolTip("Who listens for words; nobody does unless you ask")
-        self.note = TextLabel("which word vectors")
-        self.button = QPushButton("Word vectors...")
-        self.button.setToolTip("Choose the file of word vectors that the model was trained with")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.note, 1)
-        row.addWidget(self.button)
-        self.hide()
         self._fill()
         self.box.activated.connect(self._chose)
-        self.button.clicked.connect(self._choose_vectors)
 
     @property
     def recognizer(self) -> str:
@@ -76,14 +71,9 @@ class WordChoices(QWidget):
         return self.box.currentData()
 
     @property
-    def reader(self) -> WordReader | None:
-        """The vectors for the model; None where it reads no words, or they are not there (yet)."""
-        return self._reader
-
-    @property
     def for_recordings(self) -> str:
         """Who writes down what recordings say; empty where nobody does, or the model reads none."""
-        return "" if self.reader is None else self.recognizer
+        return "" if self.value is None else self.recognizer
 
     # Who listens
 
@@ -135,64 +125,3 @@ class WordChoices(QWidget):
     def _ask_for_folder(self) -> Path | None:
         name = QFileDialog.getExistingDirectory(self, "A streaming transducer for sherpa-onnx")
         return Path(name) if name else None
-
-    # Vectors
-
-    def take_model(self, bundle: ModelBundle) -> None:
-        """Read the vectors that were chosen for a model like ``bundle``, if it reads words."""
-        self._bundle, self._reader, self._job = bundle, None, None
-        self.setVisible(bundle.meta.words is not None)
-        self._tell()
-        name = self._settings.text(self._key(bundle))
-        if bundle.meta.words is not None and name:
-            self._read(bundle, Path(name))
-
-    def _read(self, bundle: ModelBundle, path: Path) -> None:
-        self._path = path
-        self._job = Job(lambda control: open_reader(bundle, path))
-        self._say(f"Reading {path.name}; the first time it takes a while")
-
-    def _choose_vectors(self) -> None:
-        path = self.ask_for_vectors()
-        if path is not None and self._bundle is not None:
-            self._read(self._bundle, path)
-
-    def _ask_for_vectors(self) -> Path | None:
-        words = None if self._bundle is None else self._bundle.meta.words
-        wanted = words.vectors if words is not None and words.vectors else "word vectors"
-        name, _ = QFileDialog.getOpenFileName(
-            self, f"Open {wanted}", "", "Vectors (*.txt *.vec);;All files (*)"
-        )
-        return Path(name) if name else None
-
-    @staticmethod
-    def _key(bundle: ModelBundle) -> str:
-        """Under which name the vectors are kept: models of the same vectors share it."""
-        words = bundle.meta.words
-        told = "" if words is None else words.digest or words.vectors
-        return f"vectors {told or bundle.meta.name}"
-
-    def tick(self) -> None:
-        """Take the vectors that were read."""
-        job, bundle = self._job, self._bundle
-        if job is None or not job.done or bundle is None:
-            return
-        self._job = None
-        if job.error is not None:
-            self._tell()
-            self._report(job.error)
-            return
-        self._reader = job.result
-        self._settings.keep(self._key(bundle), str(self._path))
-        self._tell()
-        self.changed.emit()
-
-    def _tell(self) -> None:
-        words = None if self._bundle is None else self._bundle.meta.words
-        wanted = (words.vectors if words is not None else "") or "those of its training"
-        have = "This model wants the word vectors" if self._reader is None else "Word vectors:"
-        self._say(f"{have} {wanted}")
-
-    def _say(self, text: str) -> None:
-        self.note.setText(text)
-        self.button.setAccessibleDescription(text)

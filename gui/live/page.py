@@ -87,6 +87,7 @@ class LivePage(QWidget):
         choices.device_changed.connect(self._start_again)
         choices.profile_changed.connect(self._start_again)
         choices.words.changed.connect(self._start_again)
+        choices.speaker.changed.connect(self._start_again)
         choices.bundle_changed.connect(self._take_bundle)
         self._enable(None)
 

@@ -6,7 +6,6 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +20,11 @@ from typer.testing import CliRunner
 from export.cli import app as export_app
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
-from ser_stream.models.embedder import METADATA_KEY, SpeakerEmbedder, SpeakerMeta
+from ser_stream.models.embedder import SpeakerEmbedder
 from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock
 from tests.helpers.commands import one_line, ser_stream
+from tests.helpers.embedders import write_embedder
 from tests.helpers.engines import Loudness, run, same
 from tests.helpers.spy import Spy
 from training.checkpoint import Checkpoint
@@ -33,44 +33,6 @@ from training.recipe.book import load_book
 from training.run import Run, told_by_embedder
 
 RATE_HZ = 16000
-PARAMS = {
-    "sample_rate_hz": RATE_HZ, "n_fft": 512, "hop_length": 160, "n_mels": 24, "n_mfcc": 12,
-    "f_min_hz": 20.0, "f_max_hz": 7600.0, "log_floor": 1e-10,
-}  # fmt: skip
-
-
-def write_embedder(
-    path: Path, sign: float = 1.0, params: dict[str, Any] = PARAMS, width: int = 12
-) -> Path:
-    """An embedder whose embedding is the mean of the frames' first 12 features."""
-    onnx = pytest.importorskip("onnx")
-    helper, types = onnx.helper, onnx.TensorProto
-
-    def constant(name: str, value: object) -> Any:
-        return onnx.numpy_helper.from_array(np.array(value), name)
-
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["features", "axes"], ["mean"], keepdims=0),
-            helper.make_node("Slice", ["mean", "first", "last", "axes"], ["some"]),
-            helper.make_node("Mul", ["some", "sign"], ["embedding"]),
-        ],
-        "embedder",
-        [helper.make_tensor_value_info("features", types.FLOAT, [1, "frames", width])],
-        [helper.make_tensor_value_info("embedding", types.FLOAT, [1, 12])],
-        [
-            constant("axes", np.array([1], np.int64)),
-            constant("first", np.array([0], np.int64)),
-            constant("last", np.array([12], np.int64)),
-            constant("sign", np.float32(sign)),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    mean, std = (0.0,) * width, (30.0,) * width
-    meta = SpeakerMeta("mean", "mfcc", dict(params), RATE_HZ, 12, 10, "none", mean, std)
-    helper.set_model_props(model, {METADATA_KEY: meta.to_json()})
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture(scope="module")

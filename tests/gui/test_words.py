@@ -366,7 +366,7 @@ def test_nobody_listens_unless_asked(qtbot, settings):
     qtbot.addWidget(choices)
     assert choices.box.currentText() == OFF
     assert choices.recognizer == ""
-    assert choices.reader is None
+    assert choices.value is None
 
 
 def test_a_recogniser_is_chosen_and_remembered(qtbot, settings, tmp_path, installed):
@@ -428,7 +428,7 @@ def test_the_dialogs_ask_for_a_folder_and_for_the_file_that_the_model_wants(
     choices.take_model(ModelBundle.load(reading_folder / "reading.onnx"))
     asked = []
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: asked.append(a) or ("", ""))
-    assert choices.ask_for_vectors() is None
+    assert choices.ask_for_file() is None
     assert asked[0][1] == "Open vectors.txt"
 
 
@@ -455,34 +455,34 @@ def test_vectors_are_chosen_checked_and_remembered(
     assert choices.button.accessibleDescription() == choices.note.text()
     other = tmp_path / "other.txt"
     other.write_text("one 0 0 0 1\n")
-    choices.ask_for_vectors = lambda: other
+    choices.ask_for_file = lambda: other
     choices.button.click()
     assert choices.note.text().startswith("Reading other.txt")
     ticked(lambda: errors)
     assert isinstance(errors[0], ConfigError)
     assert "not the word vectors" in str(errors[0])
-    assert choices.reader is None
+    assert choices.value is None
     assert choices.note.text() == "This model wants the word vectors vectors.txt"
-    choices.ask_for_vectors = lambda: reading_folder / "vectors.txt"
+    choices.ask_for_file = lambda: reading_folder / "vectors.txt"
     with qtbot.waitSignal(choices.changed):
         choices.button.click()
-        ticked(lambda: choices.reader)
+        ticked(lambda: choices.value)
     assert choices.note.text() == "Word vectors: vectors.txt"
     # A wrong file does not take the right one away.
-    choices.ask_for_vectors = lambda: other
+    choices.ask_for_file = lambda: other
     choices.button.click()
     ticked(lambda: len(errors) == 2)
-    assert choices.reader is not None
+    assert choices.value is not None
     assert choices.note.text() == "Word vectors: vectors.txt"
-    choices.ask_for_vectors = lambda: None
+    choices.ask_for_file = lambda: None
     choices.button.click()
     again = WordChoices(settings, errors.append)
     qtbot.addWidget(again)
     again.take_model(reading)
-    qtbot.waitUntil(lambda: (again.tick(), again.reader)[1] is not None, timeout=120_000)
+    qtbot.waitUntil(lambda: (again.tick(), again.value)[1] is not None, timeout=120_000)
     # Another model's vectors are another choice.
     again.take_model(bundle)
-    assert again.reader is None
+    assert again.value is None
     assert len(errors) == 2
 
 
@@ -498,7 +498,7 @@ def test_a_model_that_reads_words_reads_them_live(opened, hears, speech, reading
     hears(ScriptedAsr(lovely))
     opened.until(lambda: len(opened.sources) == 2)
     opened.until(lambda: "lacks its word vectors" in note.text())
-    words.ask_for_vectors = lambda: reading_folder / "vectors.txt"
+    words.ask_for_file = lambda: reading_folder / "vectors.txt"
     words.button.click()
     # With the vectors the stream begins anew, in the same minute.
     opened.until(lambda: len(opened.sources) == 3)
