@@ -27,13 +27,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
+from ser_stream.audio.sound_file import demo_path
 from ser_stream.errors import DeviceError
 from ser_stream.features.voice import PITCH_MAX_HZ, PITCH_MIN_HZ
 from ser_stream.models.bundle import ModelBundle
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--device", default="pulse")
     options = parser.parse_args()
 
-    path = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
+    path = demo_path()
     speech, _ = soundfile.read(path, dtype="float32")
     bundle = ModelBundle.load()
     print(f"{os.cpu_count()} cores, {bundle}")

@@ -9,12 +9,11 @@ from __future__ import annotations
 import io
 import re
 import sys
-from importlib import resources
 from pathlib import Path
 
 from rich.console import Console
 
-from ser_stream.audio.sound_file import FileSource
+from ser_stream.audio.sound_file import FileSource, demo_path
 from ser_stream.audio.sources import PacedSource
 from ser_stream.cli.terminal import STRIP_S, Meter, MeterView
 from ser_stream.models.bundle import ModelBundle
@@ -27,10 +26,9 @@ TARGET = Path(__file__).parents[1] / "docs" / "meter.svg"
 def main() -> None:
     """Stream the clip up to a moment and save what the meter shows then."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 26.0
-    clip = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
     bundle = ModelBundle.load()
     timeline = Timeline(bundle.meta.sample_rate_hz)
-    source = PacedSource(FileSource(clip, block_s=0.032))
+    source = PacedSource(FileSource(demo_path(), block_s=0.032))
     session = Listening(bundle).session(source, [timeline], seconds)
     session.start()
     session.wait()

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 from PySide6.QtCore import Signal
@@ -21,7 +20,7 @@ from gui.parts.forms import add_labelled, combo, tip
 from gui.settings import Settings
 from ser_stream.audio.devices import Device, list_devices
 from ser_stream.audio.microphone import BLOCK_S, Microphone
-from ser_stream.audio.sound_file import FileSource
+from ser_stream.audio.sound_file import FileSource, demo_path
 from ser_stream.audio.sources import PacedSource
 from ser_stream.errors import DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle, default_model_path
@@ -39,13 +38,8 @@ OPEN_MODEL = "Open a model..."
 LISTING_TIMEOUT_S = 20.0
 
 
-def demo_path() -> Path:
-    """The clip that ships with the package."""
-    return Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
-
-
 def demo_source() -> AudioSource:
-    """The same in real time."""
+    """The clip that ships with the package, in real time."""
     return PacedSource(FileSource(demo_path(), BLOCK_S))
 
 

@@ -18,6 +18,15 @@ class StreamingResampler:
 
     libsoxr holds back some 10 to 120 ms, depending on the rates, so an output block may be empty or
     end before its input does. Cutting the input differently does not change the output.
+
+    >>> import numpy as np
+    >>> from ser_stream.audio.resample import StreamingResampler
+    >>> from ser_stream.types import AudioBlock
+    >>> resampler = StreamingResampler(48000, 16000)
+    >>> first = resampler.push(AudioBlock(np.zeros(48000, np.float32), start=0))
+    >>> rest = resampler.flush()
+    >>> first.end == rest.start, rest.end
+    (True, 16000)
     """
 
     def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +39,13 @@ class FileSource(_Context):
     """Blocks of an audio file, channels averaged, read as they are asked for.
 
     The path ``-`` is standard input, which is kept in an unnamed temporary file meanwhile.
+
+    >>> from ser_stream.audio.sound_file import FileSource, demo_path
+    >>> source = FileSource(demo_path(), block_s=1.0)
+    >>> source.sample_rate_hz, round(source.duration_s, 1)
+    (16000, 33.2)
+    >>> [(block.start, len(block.samples)) for block in source][:3]
+    [(0, 16000), (16000, 16000), (32000, 16000)]
 
     Attributes:
         duration_s: length by the file's header, seconds; infinite where it states none.
@@ -103,6 +111,11 @@ class FileSource(_Context):
                 f"{self.path}: truncated, {position / self.sample_rate_hz:.2f} of "
                 f"{self.duration_s:.2f} s could be read"
             )
+
+
+def demo_path() -> Path:
+    """The clip of synthesised speech that ships with the package."""
+    return Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
 
 
 @contextlib.contextmanager

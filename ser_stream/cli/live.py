@@ -193,13 +193,10 @@ def demo(
         vectors,
         embedder,
     )
-    from importlib import resources
-
-    from ser_stream.audio.sound_file import FileSource
+    from ser_stream.audio.sound_file import FileSource, demo_path
     from ser_stream.audio.sources import PacedSource
 
-    path = Path(str(resources.files("ser_stream") / "demo" / "demo.flac"))
-    source: AudioSource = FileSource(path, block_s=0.032)
+    source: AudioSource = FileSource(demo_path(), block_s=0.032)
     _run(source if fast else PacedSource(source), options, patient=fast)
 
 

@@ -17,6 +17,16 @@ from ser_stream.types import Float32
 class FrontEnd:
     """Compute each frame once and hand out normalised windows.
 
+    >>> import numpy as np
+    >>> from ser_stream.features.frontend import FrontEnd
+    >>> from ser_stream.models.bundle import ModelBundle
+    >>> bundle = ModelBundle.load()
+    >>> front_end = FrontEnd(bundle.extractor, bundle.make_normalizer(), 100, 16000)
+    >>> len(front_end.accept(np.zeros(16000, np.float32))), front_end.frames_ready
+    (59, 59)
+    >>> front_end.window(5, 20).shape
+    (20, 102)
+
     Args:
         extractor: the per-frame stage.
         normalizer: owned by this front end from now on.

@@ -14,6 +14,16 @@ class RingBuffer:
     Every row is written twice, ``capacity`` apart, so that any window that is still held is
     contiguous in memory and can be viewed without a copy.
 
+    >>> import numpy as np
+    >>> from ser_stream.features.ring import RingBuffer
+    >>> ring = RingBuffer(4)
+    >>> for i in range(6):
+    ...     ring.push(np.array([10 * i]))
+    >>> ring.start, ring.end
+    (2, 6)
+    >>> ring.window(3, 2)
+    array([30., 40.], dtype=float32)
+
     Args:
         capacity: rows that are held.
         width: columns of a row; 0 makes the ring one-dimensional.

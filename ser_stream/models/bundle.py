@@ -23,17 +23,36 @@ from ser_stream.types import Float32
 class ModelBundle:
     """An immutable model: metadata and network; all stream state lives in the engine.
 
+    >>> from ser_stream.models.bundle import ModelBundle
+    >>> bundle = ModelBundle.load()
+    >>> bundle
+    ModelBundle 'default'
+      features: ('batch', 'frames', 102)
+      embedding: ('batch', 2)
+      labels: angry, happy, neutral, sad
+      window: 2.00 s (122 frames), hop 0.40 s
+      file: 1.93 MB
+
+    Its inputs have an axis of windows in front, and so have its answers:
+
+    >>> import numpy as np
+    >>> features = np.zeros((3, bundle.meta.window_frames, 102), np.float32)
+    >>> logits = bundle({"features": features, "embedding": np.zeros((3, 2), np.float32)})
+    >>> bundle.posterior(logits).shape
+    (3, 4)
+
     Attributes:
         meta: what the file says.
         path: of the file.
         digest: SHA-256 of the file, hexadecimal.
     """
 
-    def __init__(self, meta: ModelMeta, network: Network, digest: str) -> None:
+    def __init__(self, meta: ModelMeta, network: Network, digest: str, file_bytes: int) -> None:
         self.meta = meta
         self.path = network.path
         self.digest = digest
         self._network = network
+        self._file_bytes = file_bytes
         self._logit_bias = np.array(meta.logit_bias or 0.0, dtype=np.float32)
         self._extractor = make_extractor(meta.frontend, meta.frontend_params)
         self._nothing = self._nothing_told()
@@ -41,7 +60,15 @@ class ModelBundle:
 
     def __repr__(self) -> str:
         m = self.meta
-        return f"ModelBundle({m.name!r}, labels={list(m.labels)}, window={self.window_s:.2f} s)"
+        hop_s = self.hop_frames() * self.hop_s
+        lines = [
+            f"ModelBundle {m.name!r}",
+            *(f"  {name}: {shape}" for name, shape in self.inputs.items()),
+            f"  labels: {', '.join(m.labels)}",
+            f"  window: {self.window_s:.2f} s ({m.window_frames} frames), hop {hop_s:.2f} s",
+            f"  file: {self._file_bytes / 1e6:.2f} MB",
+        ]
+        return "\n".join(lines)
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, threads: int = 1) -> Self:
@@ -59,7 +86,7 @@ class ModelBundle:
         with named(path):
             file = ModelFile.read(path)
             meta = ModelMeta.from_json(file.text(METADATA_KEY, "; export it with ser-export"))
-            bundle = cls(meta, Network.open(file, threads), file.digest)
+            bundle = cls(meta, Network.open(file, threads), file.digest, len(file.data))
             bundle._network.try_out(bundle._try_out)
         return bundle
 

@@ -74,6 +74,15 @@ class Engine:
     the one before it (``gap``, or a start ahead of the stream) restarts features, gate and
     smoothing; what the normaliser knows of the speaker stays.
 
+    >>> import numpy as np
+    >>> from ser_stream.models.bundle import ModelBundle
+    >>> from ser_stream.stream.engine import Engine
+    >>> from ser_stream.types import AudioBlock
+    >>> engine = Engine(ModelBundle.load())
+    >>> silence = np.zeros(3 * 16000, np.float32)
+    >>> [(p.start, p.end, str(p.state)) for p in engine.feed(AudioBlock(silence, start=0))]
+    [(0, 32000, 'no speech'), (6400, 38400, 'no speech'), (12800, 44800, 'no speech')]
+
     Args:
         bundle: the model; shared between engines.
         config: settings of this stream.

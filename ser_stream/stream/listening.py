@@ -25,6 +25,15 @@ class Listening:
 
     Two are equal if they score recordings alike.
 
+    >>> import numpy as np
+    >>> from ser_stream.audio.sources import ArraySource
+    >>> from ser_stream.models.bundle import ModelBundle
+    >>> from ser_stream.stream.listening import Listening, predictions_of
+    >>> listening = Listening(ModelBundle.load(), hop_s=0.5)
+    >>> source = ArraySource(np.zeros(3 * 44100, np.float32), 44100)
+    >>> {str(p.state) for p in predictions_of(listening.engine(), source)}
+    {'no speech'}
+
     Attributes:
         bundle: the model.
         hop_s: step between predictions; None takes `LIVE_HOP_S` in a session, and the bundle's

@@ -46,6 +46,19 @@ class Session:
     it is kept in `error`, and everything that the sinks got before it stays. `heard` is set once
     the first block was taken.
 
+    >>> import numpy as np
+    >>> from ser_stream.audio.sources import ArraySource
+    >>> from ser_stream.models.bundle import ModelBundle
+    >>> from ser_stream.stream.engine import Engine
+    >>> from ser_stream.stream.session import Session
+    >>> source = ArraySource(np.zeros(3 * 16000, np.float32), 16000)
+    >>> session = Session(source, Engine(ModelBundle.load()))
+    >>> session.start()
+    >>> session.wait()
+    True
+    >>> session.snapshot.position_s, str(session.snapshot.prediction.state)
+    (3.0, 'no speech')
+
     Args:
         source: where blocks come from.
         engine: reset when the session starts.

@@ -81,7 +81,22 @@ class LabelDecider:
 
 
 class Smoother:
-    """Belief and label of a stream with pauses."""
+    """Belief and label of a stream with pauses.
+
+    >>> import numpy as np
+    >>> from ser_stream.models.settings import SmoothingConfig
+    >>> from ser_stream.stream.smoothing import Smoother
+    >>> smoother = Smoother(SmoothingConfig(enter=0.7))
+    >>> posterior = np.array([0.1, 0.8, 0.1], np.float32)
+    >>> for _ in range(5):
+    ...     belief, label = smoother.update(posterior, dt_s=0.2)
+    ...     print(belief.round(2), label)
+    [0.26 0.48 0.26] None
+    [0.19 0.62 0.19] None
+    [0.13 0.74 0.13] 1
+    [0.08 0.83 0.08] 1
+    [0.05 0.89 0.05] 1
+    """
 
     def __init__(self, config: SmoothingConfig, decider: LabelDecider | None = None) -> None:
         self._forget_s = config.forget_s
