@@ -87,7 +87,7 @@ def write_graph(
     model = program.model_proto
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {key: metadata.to_json()})
-    # Names of the source files that each node came from say nothing to a user.
+    # Names of the source files that each node came from are of no use to a user.
     model.graph.doc_string = ""
     for node in model.graph.node:
         node.doc_string = ""

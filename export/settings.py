@@ -30,11 +30,11 @@ def write_settings(path: Path, recipe: Recipe, target: Path) -> str:
         ExportError: ``target`` cannot be written.
     """
     meta = ModelBundle.load(path).meta
-    told = recipe.as_dict()
+    fields = recipe.as_dict()
     meta = replace(
         meta,
         **{name: getattr(recipe, name) for name in SETTINGS},
-        recipe={**meta.recipe, **{name: told[name] for name in SETTINGS}},
+        recipe={**meta.recipe, **{name: fields[name] for name in SETTINGS}},
     )
     model = onnx.load(path, load_external_data=False)
     del model.metadata_props[:]

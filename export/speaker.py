@@ -20,12 +20,12 @@ from training.speakers.recipe import LEAST_FRAMES
 
 
 def is_speaker_checkpoint(path: Path) -> bool:
-    """Whether ``path`` is what ``ser-train speakers`` leaves behind, or its folder."""
+    """Whether ``path`` is what ``ser-train speakers`` writes, or its folder."""
     return path.name == CHECKPOINT or (path / CHECKPOINT).is_file()
 
 
 def speaker_meta(checkpoint: SpeakerCheckpoint) -> SpeakerMeta:
-    """What the runtime needs and a reader wants to know."""
+    """The file's metadata: what the runtime needs, and where the embedder is from."""
     recipe, presentation = checkpoint.recipe, checkpoint.trained.presentation
     return SpeakerMeta(
         name=recipe.name,

@@ -1,4 +1,4 @@
-"""Export a checkpoint: build the graph, put the metadata in, and let nothing out that differs."""
+"""Export a checkpoint: build the graph, add the metadata, and keep the file only if it agrees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LICENCE = "Apache-2.0"
 
 
 def make_meta(checkpoint: Checkpoint) -> ModelMeta:
-    """Metadata of law 7: everything that the runtime needs and a reader wants to know."""
+    """Metadata of law 7: what the runtime needs, and where the model is from."""
     recipe = checkpoint.recipe
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
     return ModelMeta(
@@ -96,7 +96,7 @@ def describe(path: Path, difference: float, n_windows: int) -> str:
 
 
 def example_inputs(audio: list[np.ndarray], checkpoint: Checkpoint) -> Inputs:
-    """The network's inputs for float32 clips at the model's rate, the first window of each.
+    """The network's inputs for clips, float32 (n,) at the model's rate, the first window of each.
 
     Raises:
         ExportError: no clip is long enough for one frame.

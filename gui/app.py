@@ -53,7 +53,7 @@ def gui(
     application.setApplicationName("ser-stream")
     application.setStyle("Fusion")
     window = MainWindow(model=model)
-    _tell_of_bugs(window.report)
+    _show_bugs(window.report)
     # Queued, because a signal interrupts whatever the window does; a dialog that is open ends too.
     on_end_signals(lambda number: QTimer.singleShot(0, window.leave))
     if paths:
@@ -69,15 +69,15 @@ def gui(
     end_by_signals()
 
 
-def _tell_of_bugs(report: Callable[[BaseException], None]) -> None:
-    """Show what no slot has caught; the window stays."""
+def _show_bugs(report: Callable[[BaseException], None]) -> None:
+    """Show errors that no slot has caught; the window stays open."""
 
-    def told(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    def show(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         sys.__excepthook__(kind, error, where)
         if isinstance(error, Exception):
             report(error)
 
-    sys.excepthook = told
+    sys.excepthook = show
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The page on which a person reads a text, so that their neutral voice is known."""
+"""The page on which the user reads a text aloud, which makes a profile of their voice."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ser_stream.models.profile import check_profiles
 from ser_stream.profiles import PASSAGE, WANTED_S, ProfileRecorder, list_profiles, profile_path
 from ser_stream.types import AudioSource
 
-# A reading ends after this many times the speech that it wants.
+# A calibration fails after this many times the speech that it needs.
 PATIENCE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a reading is.
+class CalibrationProgress:
+    """How far a calibration is.
 
     Attributes:
         heard_s: audio so far, seconds.
@@ -52,8 +52,8 @@ class Progress:
     advice: str | None = None
 
 
-class Reading:
-    """Listen to neutral speech on a thread of its own until there is enough, and save a profile.
+class Calibration:
+    """Take neutral speech on a thread of its own until there is enough, and save a profile.
 
     Args:
         open_source: makes the source, on the thread; it may raise.
@@ -73,17 +73,17 @@ class Reading:
         self.path = profile_path(name)
         self.name = name
         self.wanted_s = wanted_s
-        self.progress = Progress()
+        self.progress = CalibrationProgress()
         self.error: Exception | None = None
         self.saved = False
         self._open_source, self._bundle = open_source, bundle
         self._stop = threading.Event()
         self._ended = threading.Event()
-        threading.Thread(target=self._run, name="reading", daemon=True).start()
+        threading.Thread(target=self._run, name="calibration", daemon=True).start()
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether it has ended: saved, failed or cancelled."""
         return self._ended.is_set()
 
     def cancel(self, timeout_s: float = 0.0) -> None:
@@ -108,7 +108,7 @@ class Reading:
         for block in recorder.listen(source):
             if self._stop.is_set():
                 break
-            self.progress = Progress(
+            self.progress = CalibrationProgress(
                 recorder.heard_s,
                 recorder.speech_s,
                 level_dbfs(block.samples),
@@ -129,9 +129,9 @@ class CalibratePage(QWidget):
 
     Args:
         choices: the microphone and the model; a new profile is chosen there.
-        report: told of errors that a person has to know of.
+        report: called with errors that the user has to know of.
         before: called before the microphone is opened, as the live page must let go of it first;
-            tells whether it has.
+            returns whether it has.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class CalibratePage(QWidget):
     ) -> None:
         super().__init__(parent)
         self._choices, self._report, self._before = choices, report, before
-        self._reading: Reading | None = None
+        self._calibration: Calibration | None = None
         self._waits_for: str | None = None
 
         intro = QLabel(
@@ -220,11 +220,13 @@ class CalibratePage(QWidget):
 
     @property
     def is_listening(self) -> bool:
-        """Whether a reading runs, or is about to."""
-        return self._waits_for is not None or (self._reading is not None and not self._reading.done)
+        """Whether a calibration runs, or is about to."""
+        return self._waits_for is not None or (
+            self._calibration is not None and not self._calibration.done
+        )
 
     def start(self) -> None:
-        """Begin a reading for the profile whose name is in the field."""
+        """Begin a calibration for the profile whose name is in the field."""
         name = self.name_field.text().strip()
         bundle = self._choices.bundle
         if self.is_listening or bundle is None:
@@ -240,18 +242,18 @@ class CalibratePage(QWidget):
         self.tick()
 
     def cancel(self) -> None:
-        """End the reading without a profile."""
+        """End the calibration without a profile."""
         self._waits_for = None
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._calibration is not None:
+            self._calibration.cancel()
             self.result.setText("cancelled; nothing was kept")
-            self._reading = None
+            self._calibration = None
         self._enable()
 
     def shut_down(self) -> None:
-        """End the reading and wait for it."""
-        if self._reading is not None:
-            self._reading.cancel(timeout_s=5.0)
+        """End the calibration and wait for it."""
+        if self._calibration is not None:
+            self._calibration.cancel(timeout_s=5.0)
 
     def fill(self) -> None:
         """List the profiles anew."""
@@ -264,32 +266,32 @@ class CalibratePage(QWidget):
         self.level.set_theme(theme)
 
     def tick(self) -> None:
-        """Draw how far the reading is, and take its result."""
+        """Draw how far the calibration is, and take its result."""
         bundle = self._choices.bundle
         if self._waits_for is not None and bundle is not None and self._before():
             source = self._choices.open_source()
-            self._reading = Reading(source, bundle, self._waits_for)
+            self._calibration = Calibration(source, bundle, self._waits_for)
             self._waits_for = None
             self._enable()
-        reading = self._reading
-        if reading is None:
+        running = self._calibration
+        if running is None:
             return
-        p = reading.progress
-        self.bar.setValue(round(1000 * min(1.0, p.speech_s / reading.wanted_s)))
-        self.bar.setFormat(f"{math.floor(p.speech_s)} of {reading.wanted_s:g} s of speech")
+        p = running.progress
+        self.bar.setValue(round(1000 * min(1.0, p.speech_s / running.wanted_s)))
+        self.bar.setFormat(f"{math.floor(p.speech_s)} of {running.wanted_s:g} s of speech")
         self.level.show_level(p.level_dbfs, p.heard_s)
-        if not reading.done:
+        if not running.done:
             self.result.setText(p.advice or "")
             return
-        self._reading = None
-        if reading.saved:
+        self._calibration = None
+        if running.saved:
             self.result.setText(
-                f"Done: {reading.name} is known from {p.speech_s:.0f} s of speech, and chosen."
+                f"Done: {running.name} is known from {p.speech_s:.0f} s of speech, and chosen."
             )
-            self._choices.fill_profiles(choose=reading.name)
+            self._choices.fill_profiles(choose=running.name)
             self.fill()
         else:
-            self.result.setText(f"No profile was made: {reading.error}")
+            self.result.setText(f"No profile was made: {running.error}")
         self._enable()
 
     def _enable(self) -> None:

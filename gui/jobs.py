@@ -1,4 +1,4 @@
-"""Work off the window's thread: one function, how far it is, and what came of it, to be polled."""
+"""Work off the window's thread: one function, its progress, and its result, to be polled."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Cancelled(Exception):  # noqa: N818 no error: somebody asked for it
+class Cancelled(Exception):  # noqa: N818 the user asked for it
     """Ends the work of a job that was cancelled."""
 
 
 class JobControl:
-    """What the work of a job is given: where it tells its progress and learns to end."""
+    """What the work of a job is given: it reports its progress, and ends when cancelled."""
 
     def __init__(self) -> None:
         self._cancel = threading.Event()
@@ -30,7 +30,7 @@ class JobControl:
         self._cancel.set()
 
     def progress(self, share: float) -> None:
-        """Tell the share that is done, 0 to 1.
+        """Report the share that is done, 0 to 1.
 
         Raises:
             Cancelled: the work is to end.
@@ -41,7 +41,7 @@ class JobControl:
 
 
 class Job(Generic[T]):
-    """One function on a daemon thread, started at once; a view polls what becomes of it.
+    """One function on a daemon thread, started at once; a view polls its state.
 
     Args:
         work: what is done; it may raise anything, `Cancelled` where it ends early.
@@ -58,7 +58,7 @@ class Job(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether the work has ended, in whatever way."""
+        """Whether the work has ended: done, failed or cancelled."""
         return self._over.is_set()
 
     @property
@@ -94,7 +94,7 @@ class Job(Generic[T]):
             self._result = self._work(self._control)
         except Cancelled:
             pass
-        except Exception as error:  # whatever it is, it must reach the view
+        except Exception as error:  # every error must reach the view
             self._error = error
         finally:
             self._over.set()
@@ -104,7 +104,7 @@ class Writes:
     """Jobs that write files, with what is shown of each result; none is cancelled.
 
     Args:
-        report: told of what they raise.
+        report: called with what they raise.
     """
 
     def __init__(self, report: Callable[[Exception], None]) -> None:

@@ -1,4 +1,4 @@
-"""Colours and marks: light and dark, told apart without colour too.
+"""Colours and marks, light and dark; classes differ by more than colour.
 
 Colours and dashes of classes are those of `ser_stream.labels`.
 """
@@ -24,7 +24,7 @@ PEN_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours of everything that the palette of the system does not tell."""
+    """Colours of what is not in the palette of the system."""
 
     dark: bool
     background: QColor
@@ -49,7 +49,7 @@ LIGHT = Theme(
 
 
 def system_theme() -> Theme:
-    """The theme that goes with the system's; by its palette where it does not tell."""
+    """The theme that fits the system's colour scheme, or its palette where there is no scheme."""
     hints = QGuiApplication.styleHints()
     scheme = hints.colorScheme() if hints is not None else Qt.ColorScheme.Unknown
     if scheme == Qt.ColorScheme.Unknown:

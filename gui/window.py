@@ -1,4 +1,4 @@
-"""The main window: the choices above three pages, one clock, one dialog for errors."""
+"""The main window: the choices above three pages, one timer, one dialog for errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ people: not in hiring, teaching, policing, medicine, or to watch anybody.</p>
 
 
 class ErrorDialog(QDialog):
-    """The one place where errors are told: not modal, with details that can be copied."""
+    """The one place where errors are shown: not modal, with details that can be copied."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,8 +65,8 @@ class ErrorDialog(QDialog):
         layout.addWidget(buttons)
         self.resize(460, 240)
 
-    def tell(self, error: BaseException) -> None:
-        """Show ``error``, after those that nobody has closed yet."""
+    def show_error(self, error: BaseException) -> None:
+        """Show ``error`` below those that the user has not closed yet."""
         known = isinstance(error, SerStreamError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         lines = traceback.format_exception(error) if not known else [f"{type(error).__name__}\n"]
@@ -89,7 +89,7 @@ class MainWindow(QMainWindow):
     Args:
         settings: what it remembers; the user's own without.
         model: a model file, in place of the one that was used last.
-        clock: its pages are ticked; tests and benchmarks may tick themselves.
+        clock: a timer ticks its pages; tests and benchmarks may tick themselves.
     """
 
     def __init__(
@@ -182,11 +182,11 @@ class MainWindow(QMainWindow):
         self.live.stop()
         return not self.live.is_listening
 
-    # Manners
+    # Errors, theme, menu
 
     def report(self, error: BaseException) -> None:
-        """Tell an error."""
-        self.errors.tell(error)
+        """Show an error."""
+        self.errors.show_error(error)
 
     def set_theme(self, name: str) -> None:
         """Use the theme ``name``: "system", "light" or "dark"."""

@@ -162,7 +162,7 @@ class ProfileRecorder:
             )
         if self._clipped / self._heard > CLIPPED_SHARE:
             raise ProfileError(str(advice))
-        level_db, mean, variance = self._normalizer.heard(moments)
+        level_db, mean, variance = self._normalizer.voice_of(moments)
         meta = self._bundle.meta
         return Profile(
             name,

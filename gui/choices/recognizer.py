@@ -1,4 +1,4 @@
-"""Who listens for words: what is installed, and how the window speaks to it."""
+"""The recogniser of words: which are installed, and one that loads late."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def is_installed(package: str) -> bool:
 
 
 class LateAsr:
-    """A recogniser that is read at its first reset, on the thread that asks for its words.
+    """A recogniser that is read at its first reset, on the session's thread.
 
-    So a stream begins at once, and one that does not load is told as one that fails later.
+    So a stream begins at once, and one that does not load is reported as one that fails later.
 
     Args:
         choice: "pocketsphinx", or the folder of a streaming transducer.
@@ -38,6 +38,7 @@ class LateAsr:
         return 0 if self._asr is None else self._asr.settled
 
     def accept(self, samples: Float32) -> None:
+        """Take the next samples, float32 (n,)."""
         if self._asr is not None:
             self._asr.accept(samples)
 
@@ -49,7 +50,7 @@ class LateAsr:
             self._asr.flush()
 
     def reset(self) -> None:
-        """Forget the stream.
+        """Begin another stream.
 
         Raises:
             AsrError: it does not load.
@@ -60,5 +61,5 @@ class LateAsr:
 
 
 def listen_for_words(choice: str, sample_rate_hz: int) -> WordTap:
-    """What hears a stream for words; what is wrong with ``choice`` is told by its `error`."""
+    """What recognises the words of a stream; an error of ``choice`` is in its `error`."""
     return WordTap(LateAsr(choice), sample_rate_hz, max_lag_s=MOST_LAG_S)

@@ -1,4 +1,4 @@
-"""What is listened to, by which model, to whom, and for which words: the row above every page."""
+"""Microphone, model, profile and recogniser: the row of choices above every page."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def present_devices(listening: bool) -> list[Device]:
 
 
 class Choices(QWidget):
-    """Choose a microphone by its name, a model, a profile, who listens for words, and their files.
+    """Choose a microphone by its name, a model, a profile, the recogniser of words, and their files.
 
     Looking for devices and reading a model happen in the background; `tick` takes what they found.
     """
@@ -221,7 +221,7 @@ class Choices(QWidget):
         if wanted[0] == DEMO:
             box.setCurrentIndex(box.count() - 1)
         elif wanted[0] and box.currentIndex() == 0:
-            # Still wanted when it is back: opening it tells that it is not there.
+            # Still wanted when it is back: opening it reports that it is not there.
             box.insertItem(1, f"{wanted[0]} (not there)", Device(-1, *wanted, 1, 0, False))
             box.setCurrentIndex(1)
 

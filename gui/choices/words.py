@@ -1,4 +1,4 @@
-"""Who listens for words, and with which vectors a model reads them."""
+"""The recogniser of words, and the vectors with which a model reads them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ VECTORS: Kind[WordReader | None] = Kind(
 
 
 class WordChoices(FileChoice[WordReader | None]):
-    """Choose who listens for words, and the word vectors of a model that reads them.
+    """Choose the recogniser of words, and the word vectors of a model that reads them.
 
     Args:
         settings: where the choices are kept.
-        report: told what is wrong with a file.
+        report: called with what is wrong with a file.
 
     Attributes:
-        box: who listens; it belongs where the other choices are.
+        box: the recognisers; it belongs where the other choices are.
         value: the vectors for the model; None where it reads no words, or they are not there (yet).
     """
 
@@ -67,7 +67,7 @@ class WordChoices(FileChoice[WordReader | None]):
 
     @property
     def recognizer(self) -> str:
-        """Who listens, see `ser_stream.words.recognizers.make_asr`; empty for nobody."""
+        """The recogniser, see `ser_stream.words.recognizers.make_asr`; empty for none."""
         return self.box.currentData()
 
     @property
@@ -75,7 +75,7 @@ class WordChoices(FileChoice[WordReader | None]):
         """Who writes down what recordings say; empty where nobody does, or the model reads none."""
         return "" if self.value is None else self.recognizer
 
-    # Who listens
+    # The recogniser
 
     def _fill(self) -> None:
         box = self.box
@@ -91,7 +91,7 @@ class WordChoices(FileChoice[WordReader | None]):
         box.setCurrentIndex(chosen if there else 0)
 
     def _add(self, text: str, data: str, tip: str, package: str) -> None:
-        """Add a choice that needs ``package``; it says so and cannot be taken without."""
+        """Add a choice that needs ``package``; without it the choice is disabled and says why."""
         box = self.box
         box.addItem(text, data)
         row = box.count() - 1

@@ -1,1 +1,1 @@
-"""The live page, the stream behind it, and what it remembers."""
+"""The live page, the stream behind it, and its history."""

@@ -1,6 +1,6 @@
-"""What a live view remembers: the newest minutes of predictions.
+"""What a live view keeps: the newest minutes of predictions.
 
-A history listens on the session's worker thread, where all computing belongs, and hands a view
+A history is written on the session's worker thread, where all computing belongs, and hands a view
 copies. It outlives a stream: the next one, of another microphone perhaps, begins where a view says.
 """
 
@@ -72,8 +72,8 @@ class History:
         row[0] = self._origin_s + p.end / self._rate_hz
         row[1] = STATES.index(p.state)
         row[2] = -1 if p.label is None else self.labels.index(p.label)
-        told = (p.speech, affect.get("derived_valence"), affect.get("derived_arousal"))
-        row[3:6] = [np.nan if value is None else value for value in told]
+        values = (p.speech, affect.get("derived_valence"), affect.get("derived_arousal"))
+        row[3:6] = [np.nan if value is None else value for value in values]
         if p.smoothed is not None:
             row[6:] = p.smoothed
         with self._lock:

@@ -42,7 +42,7 @@ class LivePage(QWidget):
     Args:
         choices: what is listened to.
         settings: the folder of recordings is kept there.
-        report: told of errors that a person has to know of.
+        report: called with errors that the user has to know of.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LivePage(QWidget):
         self._spectrogram: Spectrogram | None = None
         self._wanted = False
         self._goes_on = False
-        self._told: Exception | None = None
+        self._reported: Exception | None = None
         self._shown: tuple[Prediction | None, StreamState] | None = None
         self._drawn_s = 0.0
         self.ask_for_picture: Callable[[Path], Path | None] = self._ask_for_picture
@@ -167,7 +167,7 @@ class LivePage(QWidget):
         if listening is None or self.is_listening or self._choices.waits:
             return
         if old is not None:
-            self._tell_errors(old, old.status)
+            self._report_errors(old, old.status)
         origin_s = 0.0
         if self._goes_on and old is not None and self._history is not None:
             origin_s = math.ceil(old.now_s / COLUMN_S) * COLUMN_S
@@ -230,9 +230,9 @@ class LivePage(QWidget):
             self.headline.show_label("starting" if waits else "stopped", text, None)
             return
         status = stream.status
-        self._tell_errors(stream, status)
+        self._report_errors(stream, status)
         if not self.isVisible():
-            # What goes wrong is told on every page; the rest waits until it is seen.
+            # Errors are reported on every page; the rest is drawn only while it is visible.
             return
         self._enable(status)
         labels = stream.listening.bundle.meta.labels
@@ -282,10 +282,10 @@ class LivePage(QWidget):
         self.stop_button.setEnabled(running)
         self.record.show_stream(self._stream, opened)
 
-    def _tell_errors(self, stream: LiveStream, status: Status) -> None:
+    def _report_errors(self, stream: LiveStream, status: Status) -> None:
         error = stream.recorder.take_error()
         if error is not None:
             self._report(error)
-        if status.error is not None and status.error is not self._told:
-            self._told = status.error
+        if status.error is not None and status.error is not self._reported:
+            self._reported = status.error
             self._report(status.error)

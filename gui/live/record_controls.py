@@ -23,7 +23,7 @@ class RecordControls:
 
     Args:
         settings: remembers the folder and the format.
-        report: told of errors that the user has to know of.
+        report: called with errors that the user has to know of.
         parent: the widget that they belong to.
 
     Attributes:

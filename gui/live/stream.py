@@ -1,4 +1,4 @@
-"""The live stream behind the window: opening, listening, pausing, and what goes wrong.
+"""The live stream behind the window: opening, listening, pausing, and errors.
 
 Whatever may block (opening a device, ending a stream) happens on threads of its own; the window
 polls `LiveStream.status` and draws.
@@ -58,7 +58,7 @@ class Status:
 
 
 class _Tap:
-    """Hands the source's blocks to what remembers them and to what records them."""
+    """Hands the source's blocks to the spectrogram and to the recorder."""
 
     def __init__(self, spectrogram: Spectrogram, recorder: Recorder) -> None:
         self._spectrogram, self._recorder = spectrogram, recorder
@@ -78,7 +78,7 @@ class LiveStream:
         open_source: makes the source, on the stream's own thread; it may raise.
         listening: the model and what was chosen beside it; what it opens for words raises nothing.
         history: what was said before; made anew without.
-        spectrogram: what was heard before; likewise.
+        spectrogram: the sound of earlier streams; likewise.
         origin_s: where in these two the stream begins.
         clock: monotonic seconds.
     """
@@ -117,11 +117,11 @@ class LiveStream:
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """End the stream soon; `status` tells when it has."""
+        """End the stream soon; `status` shows when it has."""
         self._stop.set()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """End the stream and wait for it; tell whether it has ended."""
+        """End the stream and wait for it; return whether it has ended."""
         self.ask_to_stop()
         ended = self._ended.wait(timeout_s)
         # Also where a device that does not answer holds the stream up.
@@ -129,7 +129,7 @@ class LiveStream:
         return ended
 
     def pause(self) -> None:
-        """Hear nothing until `resume`; the source stays open."""
+        """Drop all sound until `resume`; the source stays open."""
         if self._session is not None:
             self._session.pause()
 
@@ -140,10 +140,10 @@ class LiveStream:
             self._session.resume()
 
     def record(self, recording: Recording) -> None:
-        """Write from now on, to new files; `Recorder.recording` tells them.
+        """Write from now on, to new files; `Recorder.recording` names them.
 
         Raises:
-            SerStreamError: nothing is heard yet, or a file cannot be written.
+            SerStreamError: no source is open yet, or a file cannot be written.
         """
         if self._source is None:
             raise DeviceError("nothing to record yet")
@@ -151,7 +151,7 @@ class LiveStream:
 
     @property
     def listens_for_words(self) -> bool:
-        """Whether somebody was asked to recognise words, and be it in vain."""
+        """Whether a recogniser was asked for, also if it failed."""
         return self.listening.open_words is not None
 
     @property
@@ -192,7 +192,7 @@ class LiveStream:
                 return
             with source:
                 session = self._listen(source)
-            # A source that is left ends the iteration of whoever waits for it.
+            # Leaving the source ends the iteration of the session's thread.
             session.wait(8.0)
             self._error = session.error
         except (SerStreamError, OSError) as error:

@@ -33,7 +33,7 @@ class TimelinePlot(QWidget):
         seconds: width of the axis.
 
     Attributes:
-        words: below both, on the same axis; hidden until somebody listens for words.
+        words: below both, on the same axis; hidden while no recogniser runs.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class TimelinePlot(QWidget):
         begin, spectrum = columns
         self._image.setVisible(len(spectrum) > 0)
         if len(spectrum):
-            heard = spectrum[np.isfinite(spectrum[:, 0])]
-            loudest = max(SPECTRUM_LEAST_DB, float(heard.max()) if len(heard) else -math.inf)
+            known = spectrum[np.isfinite(spectrum[:, 0])]
+            loudest = max(SPECTRUM_LEAST_DB, float(known.max()) if len(known) else -math.inf)
             self._image.setImage(
                 spectrum.T, autoLevels=False, levels=(loudest - SPECTRUM_RANGE_DB, loudest)
             )

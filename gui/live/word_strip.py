@@ -18,13 +18,13 @@ LEAST_ROWS, MOST_ROWS = 2, 6
 # A stroke over the time that the word took, above the words.
 MARK_PX = 3
 GAP_PX = 5
-# With less room than this nothing of a word could be read.
+# In less room than this no part of a word is readable.
 LEAST_PX = 32
 # A word that has stayed the same for this long is drawn as one that will stay.
 FIRM_S = 1.0
-# What the pointer's tip tells: words that were said within this long of where it points.
+# The tool tip shows words that were said within this long of where it points.
 NEAR_S = 1.5
-# What a screen reader is told.
+# The accessible description holds the words of this long.
 NEWEST_S = 5.0
 
 
@@ -106,7 +106,7 @@ class WordStrip(Painted):
         self.update()
 
     def clear(self) -> None:
-        """Forget all words."""
+        """Remove all words."""
         self._words, self._seen = [], {}
         self.update()
 
@@ -140,7 +140,7 @@ class WordStrip(Painted):
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
             at_s = self._now_s + (event.pos().x() - self._axis()[1]) / self._px_per_s()
             text = self.words_between(at_s - NEAR_S, at_s + NEAR_S)
-            # A word may look like a tag.
+            # Tool tips take HTML.
             QToolTip.showText(event.globalPos(), f"<qt>{escape(text)}</qt>" if text else "", self)
             return True
         return super().event(event)

@@ -13,7 +13,7 @@ from ser_stream.types import Float32, Float64
 
 
 class BeliefCurves:
-    """One curve per class in ``plot``, with a legend that colour-blind people can use.
+    """One curve per class in ``plot``, with a legend that needs no colour vision.
 
     Args:
         plot: a pyqtgraph PlotItem.

@@ -40,7 +40,7 @@ def add_labelled(row: QBoxLayout, text: str, field: QWidget, stretch: int = 0) -
 
 
 def combo(name: str) -> QComboBox:
-    """A box called ``name`` that gives way where there is little room."""
+    """A box called ``name`` that shrinks where there is little room."""
     box = QComboBox()
     box.setAccessibleName(name)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -24,7 +24,7 @@ from ser_stream.stream.listening import Listening
 from ser_stream.types import Float32, Float64, Prediction, Snapshot
 from ser_stream.words.recognizers import make_asr
 
-# Shorter pauses are no pauses: people breathe and hold plosives.
+# Breaths and the closures of plosives are shorter than this and no pauses.
 PAUSE_S = 0.3
 # Computing the envelope is this share of the work; the rest is scoring.
 ENVELOPE_SHARE = 0.1
@@ -97,7 +97,7 @@ class AnalysisResult:
 
 
 def _transcripts(listening: Listening, recognizer: str) -> Transcripts | None:
-    """What finds the words of recordings; None where nobody reads them.
+    """What finds the words of recordings; None for models that read none.
 
     Raises:
         AsrError: the recogniser does not load.
@@ -114,7 +114,7 @@ class Analysis:
         path: the recording.
         listening: the model and what was chosen beside it.
         recognizer: writes down what has no transcript beside it, if the model reads words, see
-            `ser_stream.words.recognizers.make_asr`; empty for nobody.
+            `ser_stream.words.recognizers.make_asr`; empty for none.
     """
 
     def __init__(self, path: Path, listening: Listening, recognizer: str = "") -> None:
@@ -129,7 +129,7 @@ class Analysis:
 
         Raises:
             SerStreamError: the profile does not fit the model, or the recogniser does not load; a
-                file that cannot be scored is told by the score's ``error``.
+                file that cannot be scored has the reason in the score's ``error``.
         """
         meta = self.listening.bundle.meta
         try:
@@ -137,7 +137,7 @@ class Analysis:
                 self.path, lambda share: control.progress(ENVELOPE_SHARE * share)
             )
         except AudioError:
-            # Scoring finds the same, and says so.
+            # Scoring fails for the same reason, and reports it.
             self.envelope = None
         detector = _StoringDetector(SileroDetector())
         engine = self.listening.engine(detector)
@@ -161,14 +161,14 @@ class Analysis:
         )
 
 
-class Batch:
+class BatchScoring:
     """The work on many recordings; rows come as they are scored.
 
     Args:
         paths: files, and folders to look through.
         listening: the model and what was chosen beside it.
         recognizer: writes down what has no transcript beside it, if the model reads words, see
-            `ser_stream.words.recognizers.make_asr`; empty for nobody.
+            `ser_stream.words.recognizers.make_asr`; empty for none.
     """
 
     def __init__(self, paths: Sequence[Path], listening: Listening, recognizer: str = "") -> None:

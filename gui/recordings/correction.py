@@ -1,4 +1,4 @@
-"""Controls to tell which part of a recording is what: begin, end, label, speaker."""
+"""Controls to correct a recording: begin and end of a span, label, speaker."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ElidedLabel(QLabel):
 
     @property
     def whole(self) -> str:
-        """The line as it was told."""
+        """The line before it is cut."""
         return self._whole
 
     def show_text(self, text: str, colour: QColor | None = None) -> None:
@@ -69,10 +69,10 @@ class ElidedLabel(QLabel):
 
 
 class SpanFields(QWidget):
-    """Begin and end of a span in seconds; the whole recording unless told.
+    """Begin and end of a span in seconds; the whole recording at first.
 
     Signals:
-        edited: somebody changed them.
+        edited: the user changed them.
     """
 
     edited = Signal()
@@ -99,14 +99,14 @@ class SpanFields(QWidget):
         return self.start.value() <= 0.0 and self.end.value() >= self.end.maximum()
 
     def set_duration(self, duration_s: float) -> None:
-        """Another recording; the span is all of it."""
+        """Set the length of another recording; the span is all of it."""
         for field in (self.start, self.end):
             with QSignalBlocker(field):
                 field.setRange(0.0, duration_s)
         self.set_span(0.0, duration_s)
 
     def set_span(self, start_s: float, end_s: float) -> None:
-        """Show a span; nobody is told."""
+        """Show a span; `edited` is not emitted."""
         for field, value in ((self.start, start_s), (self.end, end_s)):
             with QSignalBlocker(field):
                 field.setValue(value)
@@ -157,7 +157,7 @@ class CorrectionBar(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         for text, field in (("It &is", self.label), ("b&y", self.speaker)):
             add_labelled(row, text, field)
-            # What is dropped is the page's.
+            # Dropped files go to the page.
             field.setAcceptDrops(False)
         edit = self.label.lineEdit()
         if edit is not None:

@@ -53,10 +53,10 @@ def visible_spans(spans: Float64, start_s: float, end_s: float) -> Float64:
 def columns(
     envelope: Envelope, start_s: float, end_s: float, pixels: int, least: float
 ) -> tuple[Float64, Float32]:
-    """Times in s and samples of upright lines, from one point to the next, one line a pixel.
+    """Times in s, float64 (2 n,), and samples, float32 (2 n,), of n upright lines, one a pixel.
 
-    Lines are drawn a hundred times faster than an outline is filled. Each is at least ``least``
-    high, so that silence can be seen.
+    Each line goes from one point to the next, and is at least ``least`` high, so that silence can
+    be seen. Lines are drawn a hundred times faster than an outline is filled.
     """
     times, low, high = envelope.view(start_s, end_s, pixels)
     if 1 < len(times) < pixels:
@@ -71,7 +71,10 @@ def columns(
 def visible_beliefs(
     stretch: Stretch, index: int, start_s: float, end_s: float, points: int
 ) -> tuple[Float64, Float32]:
-    """Times in s and beliefs in class ``index`` between two times, averaged to fit ``points``."""
+    """Times in s, float64 (n,), and beliefs in class ``index``, float32 (n,), between two times.
+
+    More than ``points`` of them are averaged in groups.
+    """
     first, last = np.searchsorted(stretch.end_s, (start_s, end_s))
     first, last = max(0, int(first) - 1), min(len(stretch), int(last) + 1)
     group = -(-(last - first) // points)

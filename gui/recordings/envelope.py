@@ -36,7 +36,10 @@ class Envelope:
             self._levels.append((low, high))
 
     def view(self, start_s: float, end_s: float, columns: int) -> tuple[Float64, Float32, Float32]:
-        """Times in s, least and greatest samples between two times, in about ``columns`` bins."""
+        """Times in s, least and greatest samples between two times, each (n,).
+
+        n is about ``columns``.
+        """
         n = len(self._levels[0][0])
         first = int(np.clip(start_s / self.bin_s - 1, 0, n))
         last = int(np.clip(np.ceil(end_s / self.bin_s) + 1, first, n))

@@ -54,7 +54,7 @@ class ClipKeeper:
         whole = self._fields.whole
         start, end = (0.0, None) if whole else self._fields.span_s
         clip = Clip(recording, self._bar.label.currentText().strip(), speaker, start, end)
-        # What is missing is told before a file is asked for.
+        # A missing label or speaker is reported before the file dialog opens.
         complete = bool(clip.emotion and speaker)
         if complete and not self._settings.text("recordings.manifest"):
             self.ask_manifest()

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidg
 from gui.jobs import Writes
 from gui.parts.forms import row_of
 from gui.parts.job_bar import JobBar
-from gui.recordings.analysis import Analysis, AnalysisResult, Batch
+from gui.recordings.analysis import Analysis, AnalysisResult, BatchScoring
 from gui.recordings.correction import ElidedLabel
 from gui.recordings.dialogs import Dialogs
 from gui.recordings.player import Player
@@ -34,12 +34,12 @@ DEVICE_CLOSES_S = 1.0
 
 
 class RecordingsPage(QWidget):
-    """Score recordings, look and listen into them, correct labels and keep the corrections.
+    """Score recordings, draw and play them, correct labels and keep the corrections.
 
     Args:
         bundle: the model.
         settings: remembers the folder, the speaker and the manifest.
-        report: told of errors that the user has to know of.
+        report: called with errors that the user has to know of.
         parent: Qt's.
         player: plays through the system's default output without.
 
@@ -234,7 +234,7 @@ class RecordingsPage(QWidget):
     # Many recordings
 
     def _open_batch(self, paths: Sequence[Path]) -> None:
-        batch = Batch(paths, self._listening, self._recognizer)
+        batch = BatchScoring(paths, self._listening, self._recognizer)
         self.list.score(batch, paths[0] if len(paths) == 1 else None)
         if self.list.isHidden():
             self.list.show()

@@ -41,7 +41,7 @@ class Playback:
 
     @property
     def position_s(self) -> float:
-        """What is heard now, s from the sound's beginning."""
+        """What sounds now, s from the sound's beginning."""
         if not self._rate_hz:
             return self._start_s
         return self._start_s + max(0.0, self._played / self._rate_hz - self._latency_s)
@@ -112,7 +112,7 @@ class Playback:
 
 
 class Player:
-    """Plays one sound at a time, on a thread of its own; what goes wrong is polled.
+    """Plays one sound at a time, on a thread of its own; errors are polled.
 
     Args:
         output: where it comes out; the system's default output without.
@@ -130,7 +130,7 @@ class Player:
 
     @property
     def position_s(self) -> float | None:
-        """What is heard now, s from the sound's beginning; None before the first `play`."""
+        """What sounds now, s from the sound's beginning; None before the first `play`."""
         return None if self._playback is None else self._playback.position_s
 
     def play(
@@ -159,7 +159,7 @@ class Player:
         self._job = Job(work, "player")
 
     def stop(self) -> None:
-        """Fall silent."""
+        """Stop playing."""
         if self._job is not None:
             self._job.cancel()
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from gui.jobs import Writes
 from gui.parts.forms import narrow_button, row_of
 from gui.parts.job_bar import JobBar
-from gui.recordings.analysis import Batch
+from gui.recordings.analysis import BatchScoring
 from gui.recordings.correction import ElidedLabel
 from gui.recordings.dialogs import Dialogs, as_table
 from gui.recordings.score_table import ScoreTable
@@ -24,7 +24,7 @@ class ScoreList(QWidget):
     Args:
         dialogs: asks where the table is to be written.
         writes: writes it.
-        report: told of errors that the user has to know of.
+        report: called with errors that the user has to know of.
         parent: Qt's.
     """
 
@@ -38,7 +38,7 @@ class ScoreList(QWidget):
         super().__init__(parent)
         self._dialogs, self._writes, self._report = dialogs, writes, report
         self._theme = DARK
-        self._batch: Batch | None = None
+        self._batch: BatchScoring | None = None
         self.table = ScoreTable()
         self.progress = JobBar("all recordings")
         self.count = ElidedLabel()
@@ -55,7 +55,7 @@ class ScoreList(QWidget):
         """Write in the colours of ``theme`` from now on."""
         self._theme = theme
 
-    def score(self, batch: Batch, folder: Path | None) -> None:
+    def score(self, batch: BatchScoring, folder: Path | None) -> None:
         """Score ``batch`` in place of what is in the table; files are named from ``folder`` on."""
         self._batch = batch
         self.table.scores.clear(folder)

@@ -38,7 +38,7 @@ class ScoreModel(QAbstractTableModel):
         self._folder: Path | None = None
 
     def clear(self, folder: Path | None) -> None:
-        """Take all rows away; names of the next ones are told from ``folder`` on."""
+        """Remove all rows; the next ones show their paths relative to ``folder``."""
         self.beginResetModel()
         self.scores, self._folder = [], folder
         self.endResetModel()
@@ -115,7 +115,7 @@ class ScoreTable(QTableView):
         self.sorted.setSortRole(SORT_ROLE)
         self.setModel(self.sorted)
         self.setSortingEnabled(True)
-        # As they come, until somebody asks for an order.
+        # In the order of arrival, until the user sorts.
         self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -25,7 +25,7 @@ class Sound(Protocol):
     def sample_rate_hz(self) -> int: ...
 
     def blocks(self, start_s: float, end_s: float | None) -> Iterator[Float32]:
-        """Samples from ``start_s`` to ``end_s`` or the end, in blocks of any length."""
+        """Samples from ``start_s`` to ``end_s`` or the end, in blocks (n,) of any length."""
         ...
 
 
@@ -37,6 +37,7 @@ class ArraySound:
         self._samples = samples
 
     def blocks(self, start_s: float, end_s: float | None) -> Iterator[Float32]:
+        """Samples from ``start_s`` to ``end_s`` or the end, in blocks (n,) of half a second."""
         rate, step = self.sample_rate_hz, max(1, round(READ_S * self.sample_rate_hz))
         end = len(self._samples) if end_s is None else round(end_s * rate)
         span = self._samples[max(0, round(start_s * rate)) : end]
@@ -59,6 +60,7 @@ class FileSound:
             raise AudioError(f"{path}: cannot be read ({error})") from error
 
     def blocks(self, start_s: float, end_s: float | None) -> Iterator[Float32]:
+        """Samples from ``start_s`` to ``end_s`` or the end, in blocks (n,) of half a second."""
         rate, step = self.sample_rate_hz, max(1, round(READ_S * self.sample_rate_hz))
         start = max(0, round(start_s * rate))
         left = None if end_s is None else max(0, round(end_s * rate) - start)
@@ -82,7 +84,7 @@ def block_length(rate_hz: int) -> int:
 
 
 def at_rate(blocks: Iterator[Float32], rate_in_hz: int, rate_out_hz: int) -> Iterator[Float32]:
-    """Bring ``blocks`` to another rate.
+    """Bring ``blocks`` (n,) to another rate.
 
     Raises:
         DeviceError: of a rate that cannot be resampled.
@@ -100,7 +102,7 @@ def at_rate(blocks: Iterator[Float32], rate_in_hz: int, rate_out_hz: int) -> Ite
 
 
 def pieces(blocks: Iterator[Float32], length: int) -> Iterator[Float32]:
-    """Cut ``blocks`` anew, every piece ``length`` long, the last one filled with silence."""
+    """Cut ``blocks`` (n,) into pieces (length,); the last one is filled with silence."""
     rest = np.zeros(0, dtype=np.float32)
     for block in blocks:
         rest = np.concatenate([rest, block])

@@ -1,4 +1,4 @@
-"""One recording to look into, to play, and to correct."""
+"""One recording to inspect, to play, and to correct."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RecordingViewer(QWidget):
         settings: remembers the speaker and the manifest.
         dialogs: asks for the manifest.
         writes: writes it.
-        report: told of errors that the user has to know of.
+        report: called with errors that the user has to know of.
         parent: Qt's.
     """
 
@@ -187,7 +187,7 @@ class RecordingViewer(QWidget):
         self._player.stop()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the output device is closed; tell whether it is."""
+        """Wait until the output device is closed; return whether it is."""
         return self._player.wait(timeout_s)
 
     def _move(self, at_s: float) -> None:

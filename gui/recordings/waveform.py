@@ -27,10 +27,10 @@ ZOOM = 1.5
 STEP_S = 1.0
 # The axis of no recording.
 EMPTY_S = 60.0
-# Beliefs that are closer are averaged: more can neither be told apart nor drawn quickly.
+# Beliefs that are closer are averaged: more could not be seen, and would be slow to draw.
 PIXELS_PER_POINT = 6
 MOST_POINTS = 240
-# Below this height of its plot a legend hides what it explains.
+# In a plot that is lower than this the legend would hide the curves.
 LEGEND_PIXELS = 60
 LEGEND_ROOM = 30
 
@@ -64,7 +64,7 @@ class RecordingPlot(QWidget):
         self._cursor_s = 0.0
         self._theme = DARK
         self._view = pg.GraphicsView()
-        # The keys are this widget's, and what is dropped is the page's.
+        # Keys go to this widget, and dropped files to the page.
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._view.setAcceptDrops(False)
         self._view.viewport().setAcceptDrops(False)
@@ -207,7 +207,7 @@ class RecordingPlot(QWidget):
         """Move the cursor, and what is seen with it where it would leave the picture."""
         self._cursor_s = float(np.clip(at_s, 0.0, self._duration_s))
         start, end = self.visible_s
-        # A move that nobody sees must not paint everything anew.
+        # A move of less than half a pixel must not repaint everything.
         if abs(self._cursors[0].value() - self._cursor_s) >= 0.4 * (end - start) / self._pixels:
             for cursor in self._cursors:
                 cursor.setValue(self._cursor_s)
@@ -217,7 +217,7 @@ class RecordingPlot(QWidget):
             self.sound.setXRange(begin, begin + width, padding=0)
 
     def select(self, span_s: tuple[float, float] | None) -> None:
-        """Show a span, or none; nobody is told."""
+        """Show a span, or none; `selected` is not emitted."""
         self._span.setVisible(span_s is not None)
         if span_s is not None:
             blocked = self._span.blockSignals(True)
@@ -244,7 +244,7 @@ class RecordingPlot(QWidget):
             super().keyPressEvent(event)
 
     def press(self, event: QKeyEvent) -> bool:
-        """Do what a key asks for; whether it asks for anything."""
+        """Handle a key; return whether it is one of this widget's."""
         command = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
         if not self._duration_s or event.modifiers() & command:
             return False

@@ -84,24 +84,24 @@ class Microphone:
     def __exit__(self, *exc: object) -> None:
         self._left.set()
         self._close()
-        # Whoever waits for a block waits in vain.
+        # Wakes a thread that waits for a block; None ends its iteration.
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
 
     def __iter__(self) -> Iterator[AudioBlock]:
         timeout = FIRST_BLOCK_TIMEOUT_S
-        heard_s = time.monotonic()
+        received_s = time.monotonic()
         while True:
             try:
                 block = self._queue.get(timeout=timeout)
             except queue.Empty:
-                self._reopen(heard_s)
+                self._reopen(received_s)
                 timeout = FIRST_BLOCK_TIMEOUT_S
                 continue
             if block is None or self._left.is_set():
                 return
             timeout = BLOCK_TIMEOUT_S
-            heard_s = time.monotonic()
+            received_s = time.monotonic()
             yield block
 
     def _open(self) -> None:
@@ -145,7 +145,7 @@ class Microphone:
         if status.input_overflow:
             self._overflows += 1
             self._gap = True
-        # Some drivers do not tell when a sample was captured; then it was when it came.
+        # Some drivers give no time of capture; then the time of delivery counts.
         age = when.currentTime - when.inputBufferAdcTime - frames / self.sample_rate_hz
         captured = time.monotonic() - (age if 0.0 < age < 1.0 else 0.0)
         block = AudioBlock(indata[:, 0].copy(), self._position, self._gap, captured)
@@ -158,14 +158,14 @@ class Microphone:
             self._lost += frames
             self._gap = True
 
-    def _reopen(self, heard_s: float) -> None:
+    def _reopen(self, received_s: float) -> None:
         began = time.monotonic()
         sd = portaudio()
         self._close()
         while not self._left.is_set():
             try:
                 self.device = find_device(self.device)
-                missed = round((time.monotonic() - heard_s) * self.sample_rate_hz)
+                missed = round((time.monotonic() - received_s) * self.sample_rate_hz)
                 self._lost += missed
                 self._position += missed
                 self._overflows += 1

@@ -69,7 +69,7 @@ class StreamingResampler:
         self._position = round(start * self.rate_out_hz / self.rate_in_hz)
 
     def _stamp(self, samples: Float32, captured_s: float | None) -> AudioBlock:
-        # A gap is told with the first samples that follow it.
+        # A gap is passed on with the first samples that follow it.
         gap = self._gap and len(samples) > 0
         block = AudioBlock(samples, self._position, gap, captured_s)
         self._position += len(samples)

@@ -26,10 +26,10 @@ from ser_stream.files import os_reason
 from ser_stream.types import AudioBlock
 
 STANDARD_INPUT = Path("-")
-# libsndfile's name for headerless data; nothing in such a file tells its rate.
+# libsndfile's name for headerless data; such a file does not state its rate.
 HEADERLESS = {"RAW"}
 NO_AUDIO = "not audio that libsndfile reads"
-# Formats that do not know their length report a huge one; they are read to their end.
+# Formats without a length report a huge one; they are read to their end.
 UNKNOWN_FRAMES = 2**62
 # Of all channels in a block, so that memory does not grow with rate and channels.
 MOST_VALUES = 1 << 22
@@ -163,7 +163,7 @@ def _check_regular(path: Path) -> None:
         reason = "a folder" if readable else "a folder without permission to read it"
         raise AudioError(f"{path}: {reason}")
     if not stat.S_ISREG(mode):
-        # Opening a pipe would wait for whoever writes into it, and a device may never end.
+        # Opening a pipe would wait for its writer, and a device may never end.
         raise AudioError(f"{path}: a pipe or a device; pipe what it gives into: ser-stream score -")
 
 
@@ -193,7 +193,7 @@ def _piped(file: BinaryIO, start: int) -> Iterator[int]:
             try:
                 file.seek(start)
                 shutil.copyfileobj(file, out)
-            except BrokenPipeError:  # nobody reads on
+            except BrokenPipeError:  # the reader has ended
                 return
             except OSError as error:
                 broken.append(error)
@@ -235,5 +235,5 @@ def _standard_input() -> BinaryIO:
 
 
 def _reason(error: Exception) -> str:
-    # soundfile's messages begin with "Error opening <path>: "; the path is told already.
+    # soundfile's messages begin with "Error opening <path>: "; the message already has the path.
     return first_line(error).rpartition(": ")[2].rstrip(".")

@@ -129,7 +129,7 @@ def samples_of(file: BinaryIO) -> Samples | None:
 
 
 def cut_short(file: BinaryIO) -> str | None:
-    """Say that the file ends before its own header says; None if not, or if no header tells."""
+    """Say that the file ends before its own header says; None if not, or without a length."""
     found = samples_of(file)
     size = os.fstat(file.fileno()).st_size
     if found is not None and found.length is not None:
@@ -171,7 +171,7 @@ def _seven_bits(data: bytes, order: str) -> int:
 
 
 def _is_open(length: int, layout: str) -> bool:
-    """Whether a length is what programs write that do not know it.
+    """Whether a length is a placeholder of programs that write before they know the length.
 
     Of 32 bits: 0, the largest number or a little less, and the largest signed one or a little less
     (sox, espeak-ng). Of 64 bits: negative, or beyond any file.

@@ -4,7 +4,7 @@ What a header promises is on the disk before the header is, so that a file whose
 or whose computer lost power, is read by anything up to its last `sync`. Times between two calls of
 `sync` are all that can be lost, and for FLAC the samples that do not fill a frame.
 
-The WAV writer is our own: libsndfile tells neither why a write failed nor when its header reaches
+The WAV writer is our own: libsndfile reports neither why a write failed nor when its header reaches
 the disk, and the format is one header of 80 bytes.
 """
 
@@ -48,7 +48,7 @@ class SoundWriter(Protocol):
 
     @property
     def note(self) -> str | None:
-        """What a reader has to know about the format; None while there is nothing."""
+        """What readers need of the format; None while there is nothing."""
         ...
 
     def write(self, samples: Int16) -> None:
@@ -73,15 +73,15 @@ class SoundWriter(Protocol):
 
 
 def to_int16(samples: Float32) -> Int16:
-    """16 bits of float samples in [-1, 1); what a device delivers in 16 bits comes out unchanged.
+    """Samples float32 (n,) in [-1, 1) as int16 (n,); 16-bit input comes out unchanged.
 
-    What is too loud is clipped.
+    Samples out of range are clipped.
     """
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def write_whole(file: io.FileIO, data: bytes) -> None:
-    """Write ``data``; a system that takes a part tells with the next one why."""
+    """Write all of ``data``; after a partial write the next one raises the reason."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
@@ -170,14 +170,14 @@ class FlacWriter:
         sample_rate_hz: of the samples.
 
     Raises:
-        SerStreamError: a rate that FLAC does not know.
+        SerStreamError: a rate that FLAC does not have.
     """
 
     note = None
 
     def __init__(self, file: io.FileIO, sample_rate_hz: int) -> None:
         if sample_rate_hz > 0xFFFF and (sample_rate_hz % 10 or sample_rate_hz > 655350):
-            raise SerStreamError(f"FLAC knows no rate of {sample_rate_hz} Hz; name a .wav file")
+            raise SerStreamError(f"FLAC has no rate of {sample_rate_hz} Hz; name a .wav file")
         self._bytes = _FlacBytes(file)
         self._encoder = soundfile.SoundFile(
             cast(BinaryIO, self._bytes), "w", sample_rate_hz, 1, "PCM_16", format="FLAC"

@@ -49,7 +49,7 @@ class PcmSource(_Context):
     Leaving it ends an iteration in another thread.
 
     Attributes:
-        is_pipe: whoever writes waits if the sound is not read; otherwise it is all there already.
+        is_pipe: the writer waits if the sound is not read; a file is all there already.
 
     Raises:
         AudioError: on creation for a terminal; while iterating if no sound comes, or a file with a

@@ -29,7 +29,7 @@ class Frames:
         features: float32 of shape (frames, features).
         level_db: float32 of shape (frames,), mean power of the frame in dBFS.
         periodicity: float32 of shape (frames,), 0 for noise to 1 for a perfectly periodic frame;
-            1 throughout where the front end cannot tell.
+            1 throughout where the front end computes none.
     """
 
     features: Float32
@@ -148,6 +148,7 @@ class FramewiseExtractor(Extractor):
     """An extractor whose first stage looks at frames one by one."""
 
     def frames_of(self, samples: Float32) -> Frames:
+        """Analyse the full frames of float32 ``samples`` (n,), in pieces that fit a cache."""
         frames = overlapping(samples, self.frame_length, self.hop_length)
         # Blocks that stay in a core's cache: beyond it, the transform takes twice as long.
         size = max(8, BLOCK_SAMPLES // self.frame_length)

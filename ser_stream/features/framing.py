@@ -13,7 +13,7 @@ def repeat_to(features: Float32, n: int) -> Float32:
     """Repeat (frames, features) cyclically until there are ``n`` frames; cut what is over.
 
     An utterance shorter than the window is presented so, in training and at run time: silence
-    would look like nothing that the network knows.
+    would be unlike all training data.
     """
     if len(features) == 0:
         raise ValueError("no frame to repeat")

@@ -81,7 +81,7 @@ class FrontEnd:
         return self._normalizer.embedding(self.moments(frame))
 
     def moments(self, frame: int) -> Moments:
-        """What the normaliser knew after ``frame``, a view until the next `accept`."""
+        """The moments after ``frame``, a view until the next `accept`."""
         return Moments(self._moments.window(frame, 1)[0])
 
     def restart(self) -> None:
@@ -94,6 +94,6 @@ class FrontEnd:
         self._normalizer.begin_with(moments)
 
     def reset(self) -> None:
-        """Forget everything, of the speaker what was heard since the last reset."""
+        """Drop everything; of the speaker what was gathered since the last reset."""
         self.restart()
         self._normalizer.reset()

@@ -330,7 +330,7 @@ def htk_mel_filters(
 
 
 def htk_mel(hz: Float64 | float) -> Float64:
-    """Convert Hz to mels on HTK's scale, logarithmic throughout."""
+    """Convert Hz, a number or (n,), to mels on HTK's scale, logarithmic throughout."""
     return 1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0)
 
 

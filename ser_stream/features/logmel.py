@@ -29,8 +29,8 @@ class LogMelConfig:
         log_floor: power below which the logarithm is held.
         taper: "hann" or "hamming", periodic.
         prosody: append three features that the paper does not have: the pitch in octaves above
-            100 Hz, the periodicity, which tells how far the pitch can be believed, and the level
-            in dBFS. They also tell voiced frames, which the running normaliser learns from.
+            100 Hz, the periodicity, which says how reliable the pitch is, and the level
+            in dBFS. They also mark voiced frames, to which the running normaliser adapts.
         a_weighted: level, pitch and periodicity are those of the A-weighted spectrum, in which a
             room's rumble and the mains' hum count for little.
         range_db: a band is held at this many dB below its frame's loudest, so that what a channel
@@ -75,6 +75,7 @@ class LogMelExtractor(FramewiseExtractor):
             self.gain[-3:-1] = 0.0
 
     def analyse(self, frames: Float32) -> Frames:
+        """Log-mels, and prosody if configured, of float32 ``frames`` (n, n_fft)."""
         power = self._spectrum.power(frames)
         mel, level = self._spectrum.log_mel(power), self._spectrum.level_db(power)
         if self._voice is None:

@@ -23,7 +23,7 @@ def hz_to_mel(hz: Float64 | float) -> Float64:
 
 
 def mel_to_hz(mel: Float64 | float) -> Float64:
-    """Invert `hz_to_mel`."""
+    """Invert `hz_to_mel`: mels, a number or (n,), to Hz of the same shape."""
     mel = np.asarray(mel, dtype=np.float64)
     return np.where(mel < 15.0, 200.0 * mel / 3.0, 1000.0 * 6.4 ** ((mel - 15.0) / 27.0))
 
@@ -90,7 +90,7 @@ ZERO, HALF, ONE, TWO, TEN = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0, 10.0))
 
 
 class MelSpectrum:
-    """Log-mel bands of frames, with what else the power spectrum tells.
+    """Log-mel bands of frames, with the level of the power spectrum.
 
     Args:
         c: frames and bands.
@@ -118,6 +118,7 @@ class MelSpectrum:
 
     @property
     def taper(self) -> Float32:
+        """Weights of a frame's samples, (n_fft,)."""
         return self._taper
 
     @property
@@ -126,18 +127,21 @@ class MelSpectrum:
         return self._weights
 
     def power(self, frames: Float32) -> Float32:
+        """Power spectra of float32 ``frames`` (n, n_fft), float32 (n, n_fft // 2 + 1)."""
         spectrum = np.fft.rfft(frames * self._taper)  # (n, n_fft // 2 + 1) complex64
         power: Float32 = np.square(spectrum.real)
         power += np.square(spectrum.imag)
         return power
 
     def log_mel(self, power: Float32) -> Float32:
+        """Bands of ``power`` (n, n_fft // 2 + 1) in dB, float32 (n, n_mels)."""
         mel = power[:, : self._bins] @ self._mel  # (n, n_mels)
         if self._range is not None:
             np.maximum(mel, mel.max(axis=1, keepdims=True) * self._range, out=mel)
         return TEN * np.log10(np.maximum(mel, self._log_floor))
 
     def level_db(self, power: Float32) -> Float32:
+        """Levels of frames of ``power`` (n, n_fft // 2 + 1) in dBFS, float32 (n,)."""
         total = power.sum(axis=1) if self._weights is None else power @ self._weights
         mean_square = total * self._power_scale
         return TEN * np.log10(np.maximum(mean_square, self._level_floor))

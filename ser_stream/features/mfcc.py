@@ -39,7 +39,7 @@ class MfccConfig:
         f_max_hz: upper edge of the highest band.
         log_floor: power below which the logarithm is held.
         pitch: append two features that the paper does not have: the pitch in octaves above 100 Hz,
-            and the periodicity, which tells how far the pitch can be believed.
+            and the periodicity, which says how reliable the pitch is.
         taper: "hann" or "hamming", periodic.
         deltas: 1 appends the slope of each coefficient, 2 its curvature too (paper 2: Peng et al.,
             section 4.2), as `delta_filter` gives them; four frames of look-ahead.
@@ -103,6 +103,7 @@ class MfccExtractor(FramewiseExtractor):
         return self.look_back + 1 + self.look_ahead
 
     def analyse(self, frames: Float32) -> Frames:
+        """MFCCs of float32 ``frames`` (n, n_fft), features (n, base width)."""
         c = self.config
         power = self._spectrum.power(frames)
         n = len(power)
@@ -118,6 +119,7 @@ class MfccExtractor(FramewiseExtractor):
         return Frames(features, self._spectrum.level_db(power), periodicity)
 
     def in_context(self, base: Float32, skip: int) -> Float32:
+        """Append the deltas to ``base`` (n, base width); float32 (frames, width)."""
         if not self.config.deltas:
             return base[skip:]
         n = len(base) - skip - DELTA_REACH

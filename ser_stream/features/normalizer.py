@@ -1,11 +1,11 @@
-"""Mean and variance normalisation (CMVN) that knows how much it knows about the speaker.
+"""Mean and variance normalisation (CMVN), weighted by the evidence about the speaker.
 
 Corpora, rooms and voices differ more in the mean and spread of the features than emotions do. The
 normaliser takes those out with one of two kinds of statistics: those of the training data
-(``cold``), or those of the voiced frames heard so far, blended in as evidence grows (``running``).
-Instead of what it has heard it can be told what the user's neutral speech is like: that is the
-calibrated state, ``running`` with a profile. Front ends that scale each window by themselves need
-no statistics (``none``).
+(``cold``), or those of the voiced frames so far, blended in as evidence grows (``running``).
+A profile of the user's neutral speech can take the place of the stream's own statistics: that is
+the calibrated state, ``running`` with a profile. Front ends that scale each window by themselves
+need no statistics (``none``).
 It is causal, and since its state is recorded per frame, it does not depend on how audio is cut
 into blocks.
 """
@@ -35,7 +35,7 @@ class NormalizerState(StrEnum):
 
 # Columns of moments before the sums over features.
 HEADER = 3
-# What a network may be told of the speaker besides the normalised window.
+# Descriptions of the speaker that a network may take besides the normalised window.
 EMBEDDINGS = ("", "statistics", "knowledge")
 # How much louder the loudest frame is than the mean of the voiced ones, about.
 CREST_DB = 6.0
@@ -50,16 +50,16 @@ class NormalizerConfig:
     Attributes:
         prior_s: seconds of training statistics that running statistics start from.
         memory_s: seconds of voiced speech after which older speech fades out exponentially, so
-            that a new speaker is learnt in finite time.
+            that the statistics follow a new speaker in finite time.
         periodicity: a frame counts as voiced at this normalised autocorrelation or more...
         range_db: ...and at this many dB below the loudest recent frame or less...
         floor_dbfs: ...and above this level.
-        release_db_per_s: how fast the loudest recent level is forgotten.
+        release_db_per_s: how fast the loudest recent level decays.
         clip: normalised features are limited to +- this many standard deviations.
         level: take the level of the voice out first, so that a louder recording sounds the same
             from the first window on; for front ends whose features have a known gain.
-        both: windows hold every feature twice: normalised by what was told of the speaker, or by
-            what was heard if nothing was, and normalised by what was heard.
+        both: windows hold every feature twice: normalised by the profile, or without one by the
+            running statistics, and normalised by the running statistics.
     """
 
     prior_s: Annotated[float, within(0.0, 1e9)] = 1.0
@@ -101,7 +101,7 @@ class Moments:
 
     Attributes:
         rows: float64 (width,) or (frames, width): `HEADER` columns, and two for each feature; or
-            one column of zeros where nobody needs them.
+            one column of zeros where they are not needed.
     """
 
     rows: Float64
@@ -127,17 +127,17 @@ class Moments:
 
     @property
     def weight(self) -> Float64:
-        """Voiced frames; older ones count less once there are more than the memory holds."""
+        """Voiced frames, (...); older ones count less once there are more than the memory holds."""
         return self.rows[..., 0]
 
     @property
     def level_db(self) -> Float64:
-        """Sum of their levels, dBFS."""
+        """Sum of their levels, dBFS, (...)."""
         return self.rows[..., 1]
 
     @property
     def loudest_db(self) -> Float64:
-        """Decayed loudest level of all frames, dBFS."""
+        """Decayed loudest level of all frames, dBFS, (...)."""
         return self.rows[..., 2]
 
     @property
@@ -159,9 +159,10 @@ class Normalizer:
         config: how statistics run.
         frames_per_s: frame rate.
         state: which statistics normalise.
-        embeds: which embedding will be asked for, one of `EMBEDDINGS`; any gathers moments in
+        embeds: which embedding the network takes, one of `EMBEDDINGS`; any gathers moments in
             every state.
-        gain: what each feature gains per dB; needed where the level is taken out.
+        gain: what each feature gains per dB, float32 (features,); needed where the level is taken
+            out.
 
     The moments of frame k describe the voiced frames 0..k, and are what a window that ends with
     frame k is normalised by.
@@ -194,13 +195,13 @@ class Normalizer:
         self._prior_mean = prior.mean.astype(np.float64)
         self._prior_variance = prior.std.astype(np.float64) ** 2
         self._gain = np.zeros(0) if gain is None else gain.astype(np.float64)
-        self._told: Moments | None = None
+        self._profile: Moments | None = None
         self._before: Moments | None = None
         self.reset()
 
     @property
     def moments_width(self) -> int:
-        """Columns of moments; one that stays 0 where nobody needs them."""
+        """Columns of moments; one that stays 0 where they are not needed."""
         return HEADER + 2 * len(self.prior.mean) if self._gathers else 1
 
     @property
@@ -214,7 +215,7 @@ class Normalizer:
         return len(self.prior.mean) * (2 if self.config.both else 1)
 
     def reset(self) -> None:
-        """Forget what was heard of the speaker, but for what was before the stream."""
+        """Begin with the evidence from before the stream, if any; a profile stays."""
         before = self._before
         self._moments: Float64 = (
             np.zeros(self.moments_width) if before is None else before.rows.copy()
@@ -228,9 +229,9 @@ class Normalizer:
         """
         self._before = None if moments is None else moments.at_most(self._memory)
 
-    def tell(self, moments: Moments | None) -> None:
-        """Go by ``moments`` of neutral speech instead of the stream's; None ends it."""
-        self._told = moments
+    def use_profile(self, moments: Moments | None) -> None:
+        """Use ``moments`` of neutral speech instead of the stream's; None ends it."""
+        self._profile = moments
 
     def profile(self, weight: float, level_db: float, mean: Float64, variance: Float64) -> Moments:
         """Moments of ``weight`` frames with this mean level, mean and variance (features,)."""
@@ -239,7 +240,7 @@ class Normalizer:
         sums = [weight * shift, weight * (variance + shift**2)]
         return Moments(np.concatenate([header, *sums]))
 
-    def heard(self, moments: Moments) -> tuple[float, Float64, Float64]:
+    def voice_of(self, moments: Moments) -> tuple[float, Float64, Float64]:
         """Mean level, mean and variance (features,) of the voiced frames behind ``moments``."""
         shift = moments.total / moments.weight
         variance = np.maximum(moments.square / moments.weight - shift**2, 0.0)
@@ -276,7 +277,7 @@ class Normalizer:
         return own
 
     def statistics(self, moments: Moments) -> tuple[Float32, Float32]:
-        """Blend training statistics with what was told, or else with ``moments`` of one frame.
+        """Blend training statistics with the profile, or without one with ``moments`` of one frame.
 
         Returns:
             mean and standard deviation, float32 of shape (features,).
@@ -286,7 +287,7 @@ class Normalizer:
         if self.state is NormalizerState.COLD:
             mean = self._prior_mean + self._level(moments)
             return mean.astype(np.float32), self.prior.std
-        return self._blended(moments if self._told is None else self._told)
+        return self._blended(moments if self._profile is None else self._profile)
 
     def _blended(self, moments: Moments) -> tuple[Float32, Float32]:
         shift, std, level = self._blend(moments)
@@ -320,16 +321,16 @@ class Normalizer:
             float32 (frames, width).
         """
         if self.state is NormalizerState.NONE:
-            by_best = window.copy()
+            by_profile = window.copy()
         else:
-            by_best = self._standardized(window, *self.statistics(moments))
+            by_profile = self._standardized(window, *self.statistics(moments))
         if not self.config.both:
-            return by_best
+            return by_profile
         # Without a profile both are the same.
-        by_heard = by_best
-        if self._told is not None and self.state is NormalizerState.RUNNING:
-            by_heard = self._standardized(window, *self._blended(moments))
-        return np.concatenate([by_best, by_heard], axis=1)
+        by_stream = by_profile
+        if self._profile is not None and self.state is NormalizerState.RUNNING:
+            by_stream = self._standardized(window, *self._blended(moments))
+        return np.concatenate([by_profile, by_stream], axis=1)
 
     def _standardized(self, window: Float32, mean: Float32, std: Float32) -> Float32:
         normalized = window - mean
@@ -342,15 +343,15 @@ class Normalizer:
 
         "statistics": how far the mean of the voiced frames so far lies from that of the training
         data, in its standard deviations, and the logarithm of the ratio of the standard deviations:
-        a naive speaker embedding that is causal and zero while nothing is known. "knowledge": how
-        much was heard, log(1 + seconds), and whether there is a profile.
+        a naive speaker embedding that is causal and zero without evidence. "knowledge": the
+        evidence, log(1 + seconds), and whether there is a profile.
         """
         if self._embeds == "knowledge":
-            heard = np.log1p(self.evidence_s(moments)) - USUAL_EVIDENCE
-            return np.array([heard, float(self._told is not None)], dtype=np.float32)
+            evidence = np.log1p(self.evidence_s(moments)) - USUAL_EVIDENCE
+            return np.array([evidence, float(self._profile is not None)], dtype=np.float32)
         shift, std, _ = self._blend(moments)
-        told = np.concatenate([shift / self.prior.std, np.log(std / self.prior.std)])
-        return told.astype(np.float32)
+        values = np.concatenate([shift / self.prior.std, np.log(std / self.prior.std)])
+        return values.astype(np.float32)
 
     def evidence_s(self, moments: Moments) -> float:
         """Seconds of voiced speech behind ``moments``."""
@@ -365,7 +366,7 @@ def embedding_width(embeds: str, width: int) -> int:
 def voiced_frames(
     frames: Frames, config: NormalizerConfig, frames_per_s: float, loudest_db: float = -np.inf
 ) -> tuple[NDArray[np.bool_], Float64]:
-    """Tell which frames are voiced speech as far as level and periodicity can.
+    """Decide by level and periodicity which frames are voiced speech.
 
     Args:
         frames: consecutive frames.
@@ -374,7 +375,7 @@ def voiced_frames(
         loudest_db: last of the second value returned for the frames before these.
 
     Returns:
-        One flag per frame, and the decayed loudest level after each.
+        One flag per frame, bool (frames,), and the decayed loudest level after each, (frames,).
     """
     # loudest_k = max over j <= k of level_j - release * (k - j), as one running maximum.
     ramp = np.arange(1, len(frames) + 1) * (config.release_db_per_s / frames_per_s)

@@ -23,7 +23,7 @@ from ser_stream.typed import typed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEndKind:
-    """One row of the registry. What else there is to know, an `Extractor` says of itself.
+    """One row of the registry. The rest is in the `Extractor` itself.
 
     Attributes:
         config: a frozen dataclass of plain values, each with its range and a default.

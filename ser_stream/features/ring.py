@@ -55,7 +55,7 @@ class RingBuffer:
         return self._end
 
     def push(self, items: NDArray[Any]) -> None:
-        """Append rows; more than ``capacity`` at once keeps the newest ``capacity``."""
+        """Append rows (n, width); of more than ``capacity`` the newest ``capacity`` are kept."""
         n = len(items)
         if n > self._capacity:
             self._end += n - self._capacity
@@ -84,5 +84,5 @@ class RingBuffer:
         return view
 
     def reset(self, position: int = 0) -> None:
-        """Forget everything; the next row pushed has absolute index ``position``."""
+        """Drop everything; the next row pushed has absolute index ``position``."""
         self._origin = self._end = position

@@ -68,6 +68,7 @@ class SpectrogramExtractor(FramewiseExtractor):
         self._mu = np.float32(c.mu)
 
     def analyse(self, frames: Float32) -> Frames:
+        """Magnitudes of float32 ``frames`` (n, frame_length), features (n, n_bins)."""
         spectrum = np.fft.rfft(frames * self._taper, self.config.n_fft)[:, : self.width]
         mean_square = np.einsum("ij,ij->i", frames, frames) / np.float32(self.frame_length)
         return Frames(
@@ -77,6 +78,7 @@ class SpectrogramExtractor(FramewiseExtractor):
         )
 
     def present(self, window: Float32) -> Float32:
+        """Scale a window (frames, n_bins) to [-1, 1], compand it and pad it, float32."""
         n, width = window.shape
         x = np.zeros((n + self.config.pad_frames, width), dtype=np.float32)
         x[:n] = window

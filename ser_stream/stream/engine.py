@@ -124,7 +124,7 @@ class Engine:
         self.hop_frames = bundle.hop_frames(config.hop_s)
         normalizer = bundle.make_normalizer(config.normalizer)
         if config.profile is not None:
-            normalizer.tell(config.profile.moments(normalizer, 1.0 / bundle.hop_s))
+            normalizer.use_profile(config.profile.moments(normalizer, 1.0 / bundle.hop_s))
         piece_frames = MAX_PIECE // self._hop_length + 1
         self._front_end = FrontEnd(
             bundle.extractor,

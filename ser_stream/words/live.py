@@ -24,13 +24,13 @@ class WordTap:
     """A session's tap that recognises words on a thread of its own.
 
     It never holds the session up and never ends it. A recogniser that falls behind by ``max_lag_s``
-    loses the sound that waits, which is a hole for it; after the third loss within a minute each it
+    loses the sound that waits, which is a gap for it; after the third loss within a minute each it
     is given up. One that raises is given up at once. Either leaves `error`, and the words so far.
 
-    Times of words are times of the source's stream, in seconds; no word spans a hole.
+    Times of words are times of the source's stream, in seconds; no word spans a gap.
 
     Args:
-        asr: reset at the start and after every hole; belongs to the tap until it is closed.
+        asr: reset at the start and after every gap; belongs to the tap until it is closed.
         sample_rate_hz: of the blocks.
         max_lag_s: sound that may wait.
         patient: wait for the recogniser instead of losing sound, for files that are read faster
@@ -70,7 +70,7 @@ class WordTap:
         with self._changed:
             if self._closing or self._over:
                 return
-            # A block that is longer than the lag may be is no sign of slowness.
+            # A single block may be longer than the limit; that is no sign of slowness.
             behind = self._behind and self._behind + len(block.samples) > self._max_lag
             if behind and not self._patient:
                 self._overload(block.start)
@@ -98,7 +98,7 @@ class WordTap:
 
     @property
     def lag_s(self) -> float:
-        """Sound that was heard and is not yet recognised, in seconds."""
+        """Sound that came in and is not yet recognised, in seconds."""
         return self._behind / self._rate_hz
 
     @property
@@ -119,7 +119,7 @@ class WordTap:
         return words_between(recent, start_s, end_s)
 
     def _overload(self, position: int) -> None:
-        """Lose what waits; give up when that happens again and again."""
+        """Drop the sound that waits; give up when that repeats."""
         lost = sum(len(block.samples) for block in self._waiting)
         self._waiting.clear()
         self._behind -= lost
@@ -149,12 +149,12 @@ class WordTap:
             while (block := self._take()) is not None:
                 self._recognise(block)
                 with self._changed:
-                    # Nothing waits any more where the recogniser was given up meanwhile.
+                    # The queue is empty where the recogniser was given up meanwhile.
                     self._behind = max(0, self._behind - len(block.samples))
                     self._changed.notify_all()
             if not self._over:
                 self._finish()
-        except Exception as error:  # a stranger's code may raise anything; the stream goes on
+        except Exception as error:  # a package may raise anything; the stream continues
             reason = AsrError(f"{self.name} failed: {error}")
             reason.__cause__ = error
             with self._changed:
@@ -184,7 +184,7 @@ class WordTap:
         self._accept(resampled.start, resampled.samples)
 
     def _finish(self) -> None:
-        """Hear what the resampler holds back and settle all words."""
+        """Recognise what the resampler holds back and settle all words."""
         rest = self._resampler.flush()
         self._accept(rest.start, rest.samples)
         self._asr.flush()
@@ -211,7 +211,7 @@ class WordTap:
 
 
 def open_listener(asr: str, sample_rate_hz: int, patient: bool = False) -> WordTap:
-    """Let the recogniser ``asr`` (see `ser_stream.words.recognizers.make_asr`) listen to a session.
+    """A tap that recognises a session's words, see `ser_stream.words.recognizers.make_asr`.
 
     Args:
         asr: "pocketsphinx", or the folder of a streaming transducer.

@@ -17,7 +17,7 @@ from ser_stream.words.vectors import WordVectors
 
 
 class WordSource(Protocol):
-    """Knows the words of a stream: a transcript, or a recogniser that listens."""
+    """The words of a stream: a transcript, or a running recogniser."""
 
     def words_between(self, start_s: float, end_s: float) -> list[Word]:
         """Words of the window [start_s, end_s), in seconds of the stream."""

@@ -26,11 +26,11 @@ class AsrError(SerStreamError):
 
 
 class Asr(Protocol):
-    """Hears a stream at 16 kHz and writes down its words; used by one thread at a time."""
+    """Recognises the words of a stream at 16 kHz; used by one thread at a time."""
 
     @property
     def name(self) -> str:
-        """What a person calls this recogniser."""
+        """The recogniser's name, for users."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Asr(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget the stream; the next sample is at 0 s."""
+        """Begin another stream; the next sample is at 0 s."""
         ...
 
 
@@ -68,14 +68,14 @@ class PocketsphinxAsr:
     of CREMA-D the second search took up to 1.4 s of lock and changed nothing; the best path took
     up to 0.5 s and made two to five words in a hundred better.
 
-    A stream is normalised by what was heard before (cepstral means); of a clip of two seconds that
-    is little. Where nobody waits for words, ``whole`` utterances are normalised by themselves and
+    A stream is normalised by the sound before (cepstral means); of a clip of two seconds that
+    is little. Where words may come late, ``whole`` utterances are normalised by themselves and
     searched thoroughly: of 60 clips of CREMA-D, each by itself, 73 words in a hundred were wrong
     instead of 98, for three times the work. As one stream 77 of them were wrong.
 
     Args:
         longest_s: of an utterance.
-        whole: hear every utterance to its end before its words are searched, with all passes.
+        whole: take every utterance to its end before its words are searched, with all passes.
 
     Raises:
         AsrError: the package is missing or does not load.
@@ -104,13 +104,14 @@ class PocketsphinxAsr:
         return len(self._settled)
 
     def accept(self, samples: Float32) -> None:
+        """Take the next samples, float32 (n,)."""
         new = np.clip(samples * 32767.0, -32768.0, 32767.0).astype(np.int16)
         self._rest = np.concatenate([self._rest, new])
         full = len(self._rest) // self._frame * self._frame
         for i in range(0, full, self._frame):
-            heard = self._endpointer.process(self._rest[i : i + self._frame].tobytes())
-            if heard is not None:
-                self._hear(heard)
+            speech = self._endpointer.process(self._rest[i : i + self._frame].tobytes())
+            if speech is not None:
+                self._search(speech)
                 if not self._endpointer.in_speech:
                     self._end()
         self._rest = self._rest[full:]
@@ -122,29 +123,29 @@ class PocketsphinxAsr:
     def flush(self) -> None:
         if self._endpointer.in_speech:
             # It takes no empty rest.
-            heard = self._endpointer.end_stream(self._rest.tobytes() or bytes(2))
-            if heard is not None:
-                self._hear(heard)
+            speech = self._endpointer.end_stream(self._rest.tobytes() or bytes(2))
+            if speech is not None:
+                self._search(speech)
         self._end()
 
     def reset(self) -> None:
         self._end()
-        # The decoder carries what it knows of the channel and its noise on to the next utterance.
+        # The decoder keeps its cepstral means for the next utterance.
         self._decoder.reinit_feat()
         self._endpointer = self._package.Endpointer(sample_rate=RATE_HZ)
         self._frame = self._endpointer.frame_bytes // 2
         self._rest = np.zeros(0, dtype=np.int16)
         self._settled: list[Word] = []
 
-    def _hear(self, heard: bytes) -> None:
+    def _search(self, speech: bytes) -> None:
         if not self._in_utterance:
             self._begin(round(self._endpointer.speech_start * RATE_HZ))
-        self._length += len(heard) // 2
+        self._length += len(speech) // 2
         if self._whole:
-            self._utterance.append(heard)
+            self._utterance.append(speech)
         else:
-            for i in range(0, len(heard), 2 * self.PIECE):
-                self._decoder.process_raw(heard[i : i + 2 * self.PIECE])
+            for i in range(0, len(speech), 2 * self.PIECE):
+                self._decoder.process_raw(speech[i : i + 2 * self.PIECE])
         if self._length >= self._longest:
             end = self._start + self._length
             self._end()
@@ -183,9 +184,9 @@ class PocketsphinxAsr:
 class SherpaAsr:
     """A streaming transducer, such as a zipformer, run by sherpa-onnx.
 
-    A transducer tells when a token is written, not how long it was spoken: a word begins with its
-    first token and ends with the next word, at most `TOKEN_S` after its last token. Tokens come
-    late by what the network looks ahead.
+    A transducer gives the time at which a token is written, not how long it was spoken: a word
+    begins with its first token and ends with the next word, at most `TOKEN_S` after its last token.
+    Tokens come late by what the network looks ahead.
 
     Args:
         folder: with tokens.txt, encoder*.onnx, decoder*.onnx and joiner*.onnx; of several, one
@@ -196,7 +197,7 @@ class SherpaAsr:
     """
 
     TOKEN_S = 0.2
-    # What the network has to hear after the last word before it writes it.
+    # Silence that the network needs after the last word before it writes it.
     TAIL_S = 0.6
 
     def __init__(self, folder: Path) -> None:
@@ -222,6 +223,7 @@ class SherpaAsr:
         return len(self._settled)
 
     def accept(self, samples: Float32) -> None:
+        """Take the next samples, float32 (n,)."""
         self._stream.accept_waveform(RATE_HZ, samples)
         self._decode()
 
@@ -286,7 +288,7 @@ def make_asr(name_or_folder: str, whole: bool = False) -> Asr:
 
     Args:
         name_or_folder: see above.
-        whole: nobody waits for words, so take the time to get more of them right.
+        whole: words may come late; take the time to get more of them right.
 
     Raises:
         AsrError: there is none of that name, or it does not load.

@@ -60,7 +60,7 @@ class Transcript:
     Attributes:
         words: in the order of their times; without times from 0 s to infinity each.
         timed: the words have times. **Decision**: those of a cue share its time evenly, as nothing
-            tells which of them are long.
+            says which of them are long.
     """
 
     words: tuple[Word, ...]
@@ -101,7 +101,7 @@ def read_transcript(path: str | Path) -> Transcript:
 
     Raises:
         TranscriptError: it cannot be read, is not UTF-8, has another suffix, or a cue that is not
-            one, told by its line.
+            one; the message has its line.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -129,7 +129,7 @@ def read_transcripts_csv(path: str | Path) -> dict[Path, Transcript]:
 
     Raises:
         TranscriptError: the table cannot be read, is not UTF-8, lacks a column, or has a row that
-            cannot be used or whose recording does not exist, told by its line.
+            cannot be used or whose recording does not exist; the message has its line.
     """
     path = Path(path)
     untimed: dict[Path, Transcript] = {}

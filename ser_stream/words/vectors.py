@@ -68,11 +68,11 @@ class WordVectors:
             path: the text file; it is read whole the first time, and again when it has changed (by
                 size, time, beginning or end).
             cache_folder: where the cache is, made if need be; a damaged cache is made again.
-            on_progress: told of the share that is read, 0 to 1; not called where the cache is used.
+            on_progress: called with the share that is read, 0 to 1; not where the cache is used.
 
         Raises:
             WordVectorsError: no such file, empty, compressed, not UTF-8, or a line that is not a
-                word and d numbers, told by its number; or the cache cannot be written.
+                word and d numbers (the message has its number); or the cache cannot be written.
         """
         path, folder = Path(path), Path(cache_folder)
         stem = folder / f"{path.stem}-{_fingerprint(path)}"
@@ -109,13 +109,13 @@ def _fingerprint(path: Path) -> str:
     # A digest of all of five gigabytes at every start would take longer than all else.
     try:
         with path.open("rb") as file:
-            told = os.stat(file.fileno())
+            status = os.stat(file.fileno())
             ends = file.read(_SAMPLE_BYTES)
-            file.seek(max(0, told.st_size - _SAMPLE_BYTES))
+            file.seek(max(0, status.st_size - _SAMPLE_BYTES))
             ends += file.read(_SAMPLE_BYTES)
     except OSError as error:
         raise WordVectorsError(f"{path}: cannot read ({os_reason(error)})") from error
-    key = hashlib.sha256(f"{told.st_size} {told.st_mtime_ns} ".encode() + ends)
+    key = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns} ".encode() + ends)
     return key.hexdigest()[:16]
 
 

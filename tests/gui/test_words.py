@@ -25,7 +25,7 @@ from gui.live.texts import words_note
 from gui.live.timeline import TimelinePlot
 from gui.live.word_strip import FIRM_S, GAP_PX, MARK_PX, WordStrip
 from gui.recordings import analysis
-from gui.recordings.analysis import Analysis, Batch
+from gui.recordings.analysis import Analysis, BatchScoring
 from gui.theme import LIGHT, palette
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
@@ -624,7 +624,7 @@ def test_recordings_are_heard_with_their_words(monkeypatch, takes, reading, read
     )
     scored = heard_in(takes / "none.wav", reading, reader, "scripted")
     assert scored.transcript == "recognised"
-    batch = Batch([takes], Listening(reading, reader=reader), "scripted")
+    batch = BatchScoring([takes], Listening(reading, reader=reader), "scripted")
     assert batch.run(JobControl()) == 2
     assert {s.path.name: s.transcript for s in batch.take()} == {
         "beside.wav": "file", "none.wav": "recognised"

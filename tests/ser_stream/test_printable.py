@@ -197,6 +197,6 @@ def test_the_window_shows_tags_as_they_are(qtbot):
     assert tip("<b>a</b>.wav") == "<qt>&lt;b&gt;a&lt;/b&gt;.wav</qt>"
     dialog = ErrorDialog()
     qtbot.addWidget(dialog)
-    dialog.tell(SerStreamError("<b>a</b>.wav: no audio"))
+    dialog.show_error(SerStreamError("<b>a</b>.wav: no audio"))
     assert dialog.message.text() == "<b>a</b>.wav: no audio"
     assert dialog.message.textFormat() == Qt.TextFormat.PlainText

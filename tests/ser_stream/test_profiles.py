@@ -97,7 +97,7 @@ def test_windows_are_normalised_by_it_from_the_first_on(bundle, speech, made):
     normalizer = bundle.make_normalizer()
     neutral = normalizer.accept(bundle.extractor(speech))[-1].copy()
     normalizer.reset()
-    normalizer.tell(neutral)
+    normalizer.use_profile(neutral)
     frames = bundle.extractor(speech[: bundle.window_samples])
     moments = normalizer.accept(frames)[-1]
     window = normalizer.normalize(frames.features, moments)

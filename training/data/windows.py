@@ -228,7 +228,7 @@ class Presenter:
         """Build the inputs of ``places``, each with an axis of places in front."""
         windows = []
         for place in places:
-            self.normalizer.tell(place.told)
+            self.normalizer.use_profile(place.told)
             features, own = self._window(place)
             window: dict[str, NDArray[Any]] = {"features": features}
             if self.recipe.windows.masked:

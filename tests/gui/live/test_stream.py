@@ -63,7 +63,7 @@ def test_a_pause_is_a_gap_in_time_and_nothing_is_kept_of_it(bundle, speech, sour
     stream.pause()
     assert stream.status.state is StreamState.PAUSED
     source.feed(speech[: 4 * RATE_HZ])
-    until(source._queue.empty)
+    until(lambda: source.empty)
     stream.resume()
     source.feed(speech[4 * RATE_HZ : 8 * RATE_HZ])
     until(lambda: heard(stream, 12.0))

@@ -262,20 +262,20 @@ def test_what_is_told_counts_whatever_is_heard(config):
     neutral, other = some_frames(300, seed=1), louder(some_frames(100, seed=2), 20.0)
     source = Normalizer(PRIOR, config, RATE, gain=GAIN)
     heard = source.accept(neutral)[-1]
-    level_db, mean, variance = source.heard(heard)
+    level_db, mean, variance = source.voice_of(heard)
     told = source.profile(float(heard.weight), level_db, mean, variance)
     np.testing.assert_allclose(told.rows[:2], heard.rows[:2])
     np.testing.assert_allclose(told.rows[HEADER:], heard.rows[HEADER:], rtol=1e-9)
 
     normalizer = Normalizer(PRIOR, config, RATE, embeds="knowledge", gain=GAIN)
-    normalizer.tell(told)
+    normalizer.use_profile(told)
     normalizer.reset()
     moments = normalizer.accept(other)
     want = source.normalize(other.features, heard)
     for row in moments[[0, 50, -1]]:
         np.testing.assert_allclose(normalizer.normalize(other.features, row), want, atol=1e-5)
         assert normalizer.embedding(row)[1] == 1.0
-    normalizer.tell(None)
+    normalizer.use_profile(None)
     free = Normalizer(PRIOR, config, RATE, gain=GAIN)
     np.testing.assert_array_equal(
         normalizer.normalize(other.features, moments[-1]),
@@ -291,7 +291,7 @@ def test_both_views_are_those_of_what_was_told_and_of_what_was_heard():
     assert two.width == 4
     same = one.normalize(other.features, heard)
     np.testing.assert_array_equal(two.normalize(other.features, heard), np.hstack([same, same]))
-    two.tell(told)
+    two.use_profile(told)
     want = np.hstack([one.normalize(other.features, told), same])
     np.testing.assert_array_equal(two.normalize(other.features, heard), want)
 
