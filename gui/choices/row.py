@@ -64,7 +64,7 @@ def present_devices(listening: bool) -> list[Device]:
 
 
 class Choices(QWidget):
-    """Choose a microphone by its name, a model, a profile, the recogniser of words, and their files.
+    """Choose a microphone by its name, a model, a profile, the recogniser of words, and files.
 
     Looking for devices and reading a model happen in the background; `tick` takes what they found.
     """

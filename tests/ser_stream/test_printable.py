@@ -189,10 +189,10 @@ def test_a_manifest_is_guarded_and_read_back(tmp_path):
 def test_the_window_shows_tags_as_they_are(qtbot):
     from PySide6.QtCore import Qt
 
-    from gui.parts.forms import text_label, tip
+    from gui.parts.forms import TextLabel, tip
     from gui.window import ErrorDialog
 
-    assert text_label("x").textFormat() == Qt.TextFormat.PlainText
+    assert TextLabel("x").textFormat() == Qt.TextFormat.PlainText
     assert tip("a.wav") == "a.wav"
     assert tip("<b>a</b>.wav") == "<qt>&lt;b&gt;a&lt;/b&gt;.wav</qt>"
     dialog = ErrorDialog()
