@@ -13,7 +13,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import (
     TYPE_CHECKING,
@@ -209,7 +209,7 @@ def _unknown(
 ) -> Iterator[tuple[str, list[str], Sequence[str]]]:
     """Path, unknown keys and known ones of each table that a dataclass in ``value`` is of."""
     if is_dataclass(value) and isinstance(table, Mapping):
-        known = list(value.__dataclass_fields__)
+        known = [field.name for field in fields(value)]
         if names := [str(key) for key in table if key not in known]:
             yield path, names, known
         for key, part in table.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = ("torch", "torchaudio", "librosa", "onnx", "scipy", "matplotlib", "pydantic")
 
@@ -81,3 +83,17 @@ def test_exactly_one_onnx_runtime_is_asked_for_on_every_platform():
             if r.name.startswith("onnxruntime") and r.marker and r.marker.evaluate(environment)
         ]
         assert asked == [name], (platform, machine)
+
+
+def test_no_module_imports_a_private_name():
+    root = Path(__file__).parents[1]
+    private = [
+        f"{path.relative_to(root)}: {alias.name}"
+        for package in ("ser_stream", "gui", "training", "export", "benchmarks", "scripts")
+        for path in (root / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.endswith("__")
+    ]
+    assert private == []

@@ -47,8 +47,10 @@ class Device:
 
 
 # PortAudio's list of devices is frozen when it starts; starting it again ends its streams.
-_open_streams: set[int] = set()
-_starting = threading.Lock()
+open_streams: set[int] = set()
+"""Whose streams are open, by `id`: while there are any, PortAudio is not started again."""
+start_lock = threading.Lock()
+"""Held while a stream is opened, and while PortAudio is started again."""
 
 
 def list_devices(fresh: bool = False) -> list[Device]:
@@ -63,8 +65,8 @@ def list_devices(fresh: bool = False) -> list[Device]:
     sd = portaudio()
     try:
         if fresh:
-            with _starting:
-                if not _open_streams:
+            with start_lock:
+                if not open_streams:
                     _start_again(sd)
         apis = [api["name"] for api in sd.query_hostapis()]
         default = sd.default.device[0]

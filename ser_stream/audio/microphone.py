@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Self
 
-from ser_stream.audio.devices import Device, _open_streams, _starting, find_device, portaudio
+from ser_stream.audio.devices import Device, find_device, open_streams, portaudio, start_lock
 from ser_stream.errors import DeviceError, first_line
 from ser_stream.types import AudioBlock, Float32
 
@@ -105,7 +105,7 @@ class Microphone:
             yield block
 
     def _open(self) -> None:
-        with _starting:
+        with start_lock:
             self._open_stream()
 
     def _open_stream(self) -> None:
@@ -128,7 +128,7 @@ class Microphone:
                 callback=self._callback,
             )
             self._stream.start()
-            _open_streams.add(id(self))
+            open_streams.add(id(self))
         except (sd.PortAudioError, ValueError) as error:
             self._close()
             raise DeviceError(
@@ -139,7 +139,7 @@ class Microphone:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close(ignore_errors=True)
-        _open_streams.discard(id(self))
+        open_streams.discard(id(self))
 
     def _callback(self, indata: Float32, frames: int, when: Any, status: Any) -> None:
         if status.input_overflow:

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from ser_stream.audio.sound_length import copy_with_length, cut_short, samples_of, unstated_mp3
-from ser_stream.audio.sources import _Context
+from ser_stream.audio.sources import AlwaysOpen
 from ser_stream.errors import AudioError, first_line
 from ser_stream.files import os_reason
 from ser_stream.types import AudioBlock
@@ -35,7 +35,7 @@ UNKNOWN_FRAMES = 2**62
 MOST_VALUES = 1 << 22
 
 
-class FileSource(_Context):
+class FileSource(AlwaysOpen):
     """Blocks of an audio file, channels averaged, read as they are asked for.
 
     The path ``-`` is standard input, which is kept in an unnamed temporary file meanwhile.

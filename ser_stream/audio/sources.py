@@ -16,7 +16,7 @@ from ser_stream.errors import AudioError
 from ser_stream.types import AudioBlock, AudioSource, Float32
 
 
-class _Context:
+class AlwaysOpen:
     """A context manager with nothing to enter or leave."""
 
     def __enter__(self) -> Self:
@@ -26,7 +26,7 @@ class _Context:
         return None
 
 
-class ArraySource(_Context):
+class ArraySource(AlwaysOpen):
     """Blocks of an array in memory, mono float32 (n,); without ``block_s`` one block is all."""
 
     def __init__(self, samples: Float32, sample_rate_hz: int, block_s: float | None = 0.1) -> None:
@@ -43,7 +43,7 @@ class ArraySource(_Context):
             yield AudioBlock(self._samples[start : start + self._block], start)
 
 
-class PcmSource(_Context):
+class PcmSource(AlwaysOpen):
     """Blocks of raw sound as it comes: signed 16 bits, little-endian, one channel, no header.
 
     Leaving it ends an iteration in another thread.

@@ -14,7 +14,6 @@ Any network with this contract will do, of the operators that `ser_stream.models
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -28,12 +27,12 @@ from ser_stream.features.normalizer import NormalizerConfig, voiced_frames
 from ser_stream.features.registry import make_extractor
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import TrainingData
-from ser_stream.models.network import ModelFile, Network, check_output, named, versioned_table
-from ser_stream.typed import sized, typed, within
+from ser_stream.models.network import ModelFile, Network, check_output, named
+from ser_stream.models.versioned import VersionedTable
+from ser_stream.typed import sized, within
 from ser_stream.types import Float32
 
 METADATA_KEY = "ser_stream_speaker"
-SCHEMA = 1
 CENTRINGS = ("none", "level", "mean")
 # Recordings longer than this are embedded in parts, in constant memory.
 PART_S = 10.0
@@ -126,7 +125,7 @@ def centred(features: Float32, centring: str, gain: Float32 | None) -> Float32:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakerMeta:
+class SpeakerMeta(VersionedTable):
     """What an embedder's file says about itself.
 
     Attributes:
@@ -168,23 +167,6 @@ class SpeakerMeta:
             raise ConfigError(f"unknown centring {self.centring!r}; known: {', '.join(CENTRINGS)}")
         if self.dimension < 1 or self.least_frames < 1:
             raise ConfigError("dimension and least_frames must be at least 1")
-
-    def to_json(self) -> str:
-        """One versioned JSON value, the inverse of `from_json`."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Parse metadata.
-
-        Raises:
-            BundleError: not JSON, another schema, or a field that is missing or makes no sense.
-        """
-        table = versioned_table(text, SCHEMA)
-        try:
-            return typed(table, cls)
-        except ConfigError as error:
-            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error}") from error
 
 
 class SpeakerEmbedder:

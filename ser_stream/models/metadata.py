@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from ser_stream.errors import BundleError, ConfigError
+from ser_stream.errors import ConfigError
 from ser_stream.features.normalizer import EMBEDDINGS, NormalizerConfig, NormalizerState
-from ser_stream.models.network import versioned_table
 from ser_stream.models.settings import GateConfig, SmoothingConfig
+from ser_stream.models.versioned import VersionedTable
 from ser_stream.printable import UNPRINTABLE
 from ser_stream.typed import FieldError, sized, typed, within
 from ser_stream.types import State
 
 METADATA_KEY = "ser_stream"
-SCHEMA = 1
 # A window's frames see this much sound at most, and have this many values.
 MOST_WINDOW_S = 60.0
 MOST_WINDOW_VALUES = 2**23
@@ -89,7 +87,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelMeta:
+class ModelMeta(VersionedTable):
     """What a model file says about itself.
 
     Attributes:
@@ -162,22 +160,6 @@ class ModelMeta:
         if len(self.logit_bias) not in (0, len(self.labels)):
             raise ConfigError(f"{len(self.logit_bias)} biases for {len(self.labels)} labels")
 
-    def to_json(self) -> str:
-        """One versioned JSON value, the inverse of `from_json`."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Parse metadata.
-
-        Raises:
-            BundleError: not JSON, another schema, or a field that is missing or makes no sense.
-        """
-        table = versioned_table(text, SCHEMA)
-        try:
-            meta = typed(table, cls)
-            for name, value in meta.metrics.items():
-                typed(value, Metric, where=f"metrics.{name}", others=True)
-        except ConfigError as error:
-            raise BundleError(f"its metadata does not fit schema {SCHEMA}: {error}") from error
-        return meta
+    def check(self) -> None:
+        for name, value in self.metrics.items():
+            typed(value, Metric, where=f"metrics.{name}", others=True)

@@ -26,7 +26,6 @@ from ser_stream.files import os_reason
 from ser_stream.models.inputs import Inputs
 from ser_stream.models.onnx_file import MOST_BYTES, read_metadata
 from ser_stream.printable import one_line
-from ser_stream.typed import parse_json
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -109,27 +108,6 @@ class ModelFile:
         if key not in self.metadata:
             raise BundleError(f"no {key} metadata{hint}")
         return self.metadata[key]
-
-
-def versioned_table(text: str, schema: int) -> dict[str, Any]:
-    """Parse the versioned JSON that a model file carries.
-
-    Raises:
-        BundleError: not JSON, or of another schema.
-    """
-    try:
-        table = parse_json(text)
-    except ConfigError as error:
-        raise BundleError(f"its metadata cannot be used: {error}") from error
-    if "schema" not in table:
-        raise BundleError("its metadata carries no schema version")
-    found = table.pop("schema")
-    if type(found) is not int or found != schema:
-        raise BundleError(
-            f"its metadata has schema {found!r}, this version reads {schema}; "
-            "export it again with ser-export, or update ser-stream"
-        )
-    return table
 
 
 def digest_of(data: bytes) -> str:

@@ -20,7 +20,7 @@ from ser_stream.models.network import models_folder
 from ser_stream.stream.detector import SileroDetector
 from ser_stream.stream.smoothing import Smoother
 from training.card.channels import channels
-from training.card.no_speech import _recordings, called_an_emotion, no_speech_sounds
+from training.card.no_speech import called_an_emotion, no_speech_sounds, noise_recordings
 from training.card.response import live_hop_s, respond, stretches
 from training.data.corpora import CORPORA, Utterance, card_corpora
 from training.data.hearing import Hearing, why_not
@@ -150,7 +150,7 @@ def make_card(
             told[str(Hearing.LONG)] = long_figures(hear_long(bundle, utterances, gate=True), labels)
     rate = bundle.meta.sample_rate_hz
     if robustness:
-        noises = _recordings(noise, rate) if noise is not None else []
+        noises = noise_recordings(noise, rate) if noise is not None else []
         for channel, change in channels(noises).items():
             row = {}
             for name, utterances in corpora.items():

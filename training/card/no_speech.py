@@ -35,7 +35,7 @@ def no_speech_sounds(rate_hz: int, noise: Path | None) -> dict[str, list[Float32
     }
     named = {name: [x.astype(np.float32) for x in many] for name, many in sounds.items()}
     if noise is not None:
-        named["environmental sound"] = _recordings(noise, rate_hz)
+        named["environmental sound"] = noise_recordings(noise, rate_hz)
     return named
 
 
@@ -54,7 +54,8 @@ def _chords(t: np.ndarray[Any, Any], root_hz: float) -> np.ndarray[Any, Any]:
     return 0.08 * sound * np.exp(-3.0 * (t % 0.5))
 
 
-def _recordings(folder: Path, rate_hz: int) -> list[Float32]:
+def noise_recordings(folder: Path, rate_hz: int) -> list[Float32]:
+    """Recordings that cards measure with, mono float32 (n,) each at ``rate_hz``."""
     return [load_audio(p, rate_hz) for p in split_noises(folder)[1]]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ser_stream.audio.sources import ArraySource, _Context
+from ser_stream.audio.sources import AlwaysOpen, ArraySource
 from ser_stream.errors import AudioError, DeviceError, SerStreamError
 from ser_stream.scoring.sinks import Timeline
 from ser_stream.stream.engine import Engine, EngineConfig
@@ -23,7 +23,7 @@ RATE_HZ = 16000
 OPEN = EngineConfig(hop_s=0.1, gate=False)
 
 
-class Script(_Context):
+class Script(AlwaysOpen):
     """A source that yields given blocks, and then raises or ends."""
 
     def __init__(self, blocks: list[AudioBlock], rate: int, error: Exception | None = None) -> None:
@@ -120,7 +120,7 @@ def test_rubbish_from_a_driver_is_a_hole_and_not_the_end(bundle, speech, value):
 
 
 def test_what_is_said_in_a_pause_is_a_gap(bundle, speech):
-    class Paused(_Context):
+    class Paused(AlwaysOpen):
         sample_rate_hz = RATE_HZ
         name = "paused"
 
@@ -179,7 +179,7 @@ def test_a_full_disk_ends_the_session_with_a_message(bundle, speech):
 
 
 def test_stop_ends_an_endless_source(bundle, speech):
-    class Endless(_Context):
+    class Endless(AlwaysOpen):
         sample_rate_hz = RATE_HZ
         name = "endless"
 
