@@ -300,8 +300,12 @@ def test_a_state_that_a_corpus_cannot_give_is_left_out(model, toy, tmp_path):
     assert found["manifest all running"]["by_evidence"][0]["from_s"] == 0.0
 
 
-@pytest.mark.slow
 def test_a_corpus_is_a_reader_and_a_row(model, data, tmp_path, monkeypatch):
+    # What does not depend on the corpus takes longest: all but one state, and what is no speech.
+    monkeypatch.setattr("training.card.card.no_speech_sounds", lambda rate_hz, noise: {})
+    for user in ("training.evaluate", "training.card.card"):
+        monkeypatch.setattr(f"{user}.hearings", lambda bundle: (Hearing.RUNNING,))
+
     def read(folder: Path) -> list[Utterance]:
         return [
             Utterance(path, "toy", f"toy/{path.stem[:4]}", emotion)
