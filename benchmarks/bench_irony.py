@@ -52,7 +52,7 @@ FRAMES = 320
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class IronyRow:
     """A network and what it is asked.
 
     Attributes:
@@ -71,17 +71,17 @@ class Row:
         return f"{self.asked}-{self.variant}"
 
 
-VOICE = Row("embedding", "voice", "sound")
-WORDS = Row("text", "words", "words")
+VOICE = IronyRow("embedding", "voice", "sound")
+WORDS = IronyRow("text", "words", "words")
 ROWS = (
     VOICE,
     WORDS,
-    Row("embedding", "emotion", "sound"),
-    Row("text", "emotion", "words"),
-    Row("spu", "emotion", "both"),
-    Row("spu-att", "emotion", "both"),
-    Row("spu", "tone", "both"),
-    Row("spu-att", "tone", "both"),
+    IronyRow("embedding", "emotion", "sound"),
+    IronyRow("text", "emotion", "words"),
+    IronyRow("spu", "emotion", "both"),
+    IronyRow("spu-att", "emotion", "both"),
+    IronyRow("spu", "tone", "both"),
+    IronyRow("spu-att", "tone", "both"),
 )
 
 TEXT = """\
@@ -130,7 +130,9 @@ def columns(manifest: Path) -> dict[str, list[Utterance]]:
     }
 
 
-def make_run(row: Row, data: Sequence[Utterance], vectors: Path, args: argparse.Namespace) -> Run:
+def make_run(
+    row: IronyRow, data: Sequence[Utterance], vectors: Path, args: argparse.Namespace
+) -> Run:
     """The run of a row."""
     book = load_book("mscnn_spu")
     params: dict[str, Any] = {"n_filters": args.filters}

@@ -29,7 +29,14 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.settings import SmoothingConfig
 from ser_stream.stream.smoothing import LabelDecider, Smoother
 from ser_stream.types import Float32
-from training.card.response import STEADY_AFTER_S, Response, Stretch, live_hop_s, respond, stretches
+from training.card.response import (
+    STEADY_AFTER_S,
+    EmotionStretch,
+    Response,
+    live_hop_s,
+    respond,
+    stretches,
+)
 from training.data.corpora import Utterance
 from training.data.folds import make_splits
 from training.recipe.book import find_recipe
@@ -136,7 +143,7 @@ HEADER = [
 class Bench:
     """Streams that smoothers are tried on."""
 
-    def __init__(self, found: Sequence[Stretch], hop_s: float) -> None:
+    def __init__(self, found: Sequence[EmotionStretch], hop_s: float) -> None:
         self._found = found
         self._hop_s = hop_s
 

@@ -77,7 +77,7 @@ def batch(files: Sequence[Path], asr_name: str, transcripts: Path | None) -> Non
         print(f"  wrong words {wrong / words:.0%} of {words}")
 
 
-class Watch:
+class WordWatch:
     """A sink that notes when words first appear, and how late updates are."""
 
     def __init__(self, tap: WordTap | None) -> None:
@@ -107,7 +107,7 @@ class Watch:
 
 def live(
     playlist: Path, seconds: float, bundle: ModelBundle, asr: str | None, reader: WordReader | None
-) -> tuple[Watch, Path, float]:
+) -> tuple[WordWatch, Path, float]:
     """Hear ``playlist`` through the virtual microphone.
 
     Returns:
@@ -116,7 +116,7 @@ def live(
     taped = playlist.with_name(f"taped-{asr is not None}.wav")
     with Microphone("pulse") as microphone:
         tap = None if asr is None else open_listener(asr, microphone.sample_rate_hz)
-        watch = Watch(tap)
+        watch = WordWatch(tap)
         listening = Listening(
             bundle, reader=reader, open_words=None if tap is None else lambda rate: tap
         )
@@ -151,7 +151,7 @@ def live(
     return watch, taped, share
 
 
-def moved(watch: Watch, taped: Path, bundle: ModelBundle) -> None:
+def moved(watch: WordWatch, taped: Path, bundle: ModelBundle) -> None:
     """Compare with the same sound without words."""
     alone = predictions_of(Listening(bundle, LIVE_HOP_S).engine(), FileSource(taped))
     distances, changed = [], 0

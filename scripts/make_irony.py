@@ -87,7 +87,7 @@ SPREAD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class SpokenClip:
     """A row of the manifest.
 
     Attributes:
@@ -115,7 +115,7 @@ class Clip:
         return "sincere" if self.voice == self.words else "ironic"
 
 
-def make_clips(utterances: Iterable[Utterance], seed: int = 0) -> list[Clip]:
+def make_clips(utterances: Iterable[Utterance], seed: int = 0) -> list[SpokenClip]:
     """Pair the happy and sad ones of ``utterances`` with sentences.
 
     An actor with n usable clips of the rarer voice gives n of both, or n - 1 where n is odd.
@@ -148,7 +148,7 @@ def make_clips(utterances: Iterable[Utterance], seed: int = 0) -> list[Clip]:
         ]
         for paths, (words, text) in zip(pairs[actor], sentences, strict=True):
             for voice, path in zip(POLARITIES, paths, strict=True):
-                clips.append(Clip(path, actor, voice, words, text))
+                clips.append(SpokenClip(path, actor, voice, words, text))
     return clips
 
 
@@ -199,7 +199,7 @@ def make_vectors(seed: int = 0) -> dict[str, np.ndarray]:
     return vectors
 
 
-def write(clips: Iterable[Clip], folder: Path) -> None:
+def write(clips: Iterable[SpokenClip], folder: Path) -> None:
     """Write manifest.csv and vectors.txt into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:

@@ -111,7 +111,7 @@ class Prediction:
         state: what this prediction may say.
         label: the class after hysteresis; None unless ``state`` is ``EMOTION``.
         logits: float32 (classes,) as the network gave them; None where it was not asked.
-        posterior: softmax of the calibrated logits, float32 (classes,); None with ``logits``.
+        posterior: softmax of the scaled logits, float32 (classes,); None with ``logits``.
         smoothed: belief after this window, see `ser_stream.stream.smoothing`; None with ``logits``.
         speech: share of the window that the speech gate calls speech; None without a gate.
         words: texts of the window's words; None where nobody listens for words.

@@ -55,7 +55,7 @@ class Watched:
     written: list[str]
 
 
-class Watch:
+class NetworkWatch:
     """Runs commands under strace in a fresh home.
 
     Attributes:
@@ -180,7 +180,7 @@ def calls_of(trace: str) -> Iterator[tuple[str, str, bool]]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Watch:
+def watch(tmp_path: Path) -> NetworkWatch:
     """Commands in a fresh home under strace; skipped where nothing can be traced."""
     if shutil.which("strace") is None:
         pytest.skip("no strace")
@@ -190,7 +190,7 @@ def watch(tmp_path: Path) -> Watch:
     )  # fmt: skip
     if tried.returncode:
         pytest.skip(f"strace cannot trace here: {tried.stderr.strip()}")
-    return Watch(tmp_path)
+    return NetworkWatch(tmp_path)
 
 
 CLEAN = Watched([], [])

@@ -19,15 +19,15 @@ from ser_stream.errors import SerStreamError
 from training.fit import Epoch
 from training.fold import train_fold
 from training.occupancy import end_with_parent
-from training.run import Job
+from training.run import FoldJob
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[FoldJob],
     workers: int = 1,
-    on_epoch: Callable[[Job, Epoch], None] = lambda job, epoch: None,
+    on_epoch: Callable[[FoldJob, Epoch], None] = lambda job, epoch: None,
     keep_going: bool = False,
-) -> Iterator[tuple[Job, dict[str, Any]]]:
+) -> Iterator[tuple[FoldJob, dict[str, Any]]]:
     """Train what is not finished yet, and yield every fold with its result as it gets ready.
 
     Args:

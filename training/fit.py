@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ser_stream.features.normalizer import FeatureStatistics
 from ser_stream.models.inputs import Inputs
 from ser_stream.types import Float32
-from training.calibration import Calibration, fit_calibration, mean_posterior
 from training.data.corpora import Utterance
 from training.data.features import FeatureStore
 from training.data.windows import Place, Presenter, hearings_of, training_statistics
@@ -27,6 +26,7 @@ from training.errors import TrainingError
 from training.launch import Launch, from_first, mean_over_all
 from training.metrics import score
 from training.recipe.config import Recipe, TrainConfig
+from training.temperature_scaling import TemperatureScaling, fit_temperature_scaling, mean_posterior
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Trained:
 
     net: nn.Module
     statistics: FeatureStatistics
-    calibration: Calibration
+    scaling: TemperatureScaling
     best: Epoch
     history: list[Epoch]
 
@@ -172,7 +172,7 @@ def fit(
         train: training utterances, and ``train_store`` their frames.
         train_store: see ``train``.
         chooser: utterances that choose the epoch; without any the last epoch is kept and nothing
-            is calibrated.
+            is scaled.
         chooser_store: their frames.
         launch: device, precision and processes; the CPU unless given.
         on_epoch: told of every epoch, with a function that gives a resumable state.
@@ -292,11 +292,11 @@ def fit(
     if best is None:
         raise TrainingError("no epoch was trained")
     average.net.load_state_dict(best[1])
-    calibration = Calibration()
+    scaling = TemperatureScaling()
     if held and recipe.calibrate:
-        fitted = held.calibrate(average.net, launch)
-        calibration = replace(fitted, temperature=fitted.temperature * recipe.stranger_factor)
-    return Trained(average.net.cpu(), statistics, calibration, best[0], history)
+        fitted = held.fit_scaling(average.net, launch)
+        scaling = replace(fitted, temperature=fitted.temperature * recipe.stranger_factor)
+    return Trained(average.net.cpu(), statistics, scaling, best[0], history)
 
 
 class _Held:
@@ -342,11 +342,11 @@ class _Held:
             results.append(score(self._truth[heard], predicted, self._n_classes))
         return float(np.mean([r.wa for r in results])), float(np.mean([r.uar for r in results]))
 
-    def calibrate(self, net: nn.Module, launch: Launch) -> Calibration:
+    def fit_scaling(self, net: nn.Module, launch: Launch) -> TemperatureScaling:
         # A user's room is not the studio of a corpus: disturbed as training is.
         places = [place for some in self._heard(self._variants) for place in some]
         logits = predict(net, self._presenter, places, launch)
-        return fit_calibration(logits, self._truth[[p.utterance for p in places]])
+        return fit_temperature_scaling(logits, self._truth[[p.utterance for p in places]])
 
 
 def _autocast(launch: Launch) -> Any:

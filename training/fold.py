@@ -20,7 +20,6 @@ from ser_stream.models.metadata import SpeakerInput, WordInput
 from ser_stream.types import Float32
 from ser_stream.words.tokens import tokenize
 from ser_stream.words.vectors import WordVectors
-from training.calibration import Calibration, mean_posterior
 from training.checkpoint import CHECKPOINT, Checkpoint, write_table
 from training.data.audio import load_audio
 from training.data.corpora import Utterance, credits_of
@@ -33,7 +32,8 @@ from training.launch import Launch, launch
 from training.metrics import score
 from training.recipe.config import Recipe
 from training.report import write_json
-from training.run import LAST, RESULT, Job, Run
+from training.run import LAST, RESULT, FoldJob, Run
+from training.temperature_scaling import TemperatureScaling, mean_posterior
 
 # Windows of real audio that a checkpoint carries for the parity gate.
 N_EXAMPLES = 8
@@ -112,7 +112,9 @@ def word_vectors(run: Run) -> list[Float32]:
     return [vectors.vectors(tokenize(u.text)) for u in run.utterances]
 
 
-def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> dict[str, Any]:
+def train_fold(
+    job: FoldJob, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+) -> dict[str, Any]:
     """Train and test one fold; leaves checkpoint, learning curve and result in its folder."""
     run = job.run
     where = launch(run.device, run.precision)
@@ -169,16 +171,16 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
         return {}
     curve.close()
     if earlier is not None:
-        calibration = Calibration(earlier.temperature, earlier.logit_bias)
-        trained = replace(trained, calibration=calibration)
+        scaling = TemperatureScaling(earlier.temperature, earlier.logit_bias)
+        trained = replace(trained, scaling=scaling)
     result, examples = _test(job, recipe, split, frames_of(split.test), trained, where)
     Checkpoint(
         recipe,
         trained.net,
         trained.statistics.mean,
         trained.statistics.std,
-        trained.calibration.temperature,
-        trained.calibration.bias,
+        trained.scaling.temperature,
+        trained.scaling.bias,
         (*credits_of(u.corpus for u in run.utterances), *([NOISE_CREDIT] if run.noises else [])),
         {f"test {name}": value for name, value in result["test"].items()},
         examples,
@@ -191,7 +193,7 @@ def train_fold(job: Job, on_epoch: Callable[[Epoch], None] = lambda epoch: None)
 
 
 def _test(
-    job: Job,
+    job: FoldJob,
     recipe: Recipe,
     split: Split,
     store: FeatureStore,
@@ -205,7 +207,7 @@ def _test(
     exact = replace(where, precision="fp32")
     logits = predict(trained.net.to(where.device), presenter, places, exact)
     trained.net.cpu()
-    posterior = mean_posterior(logits, index, len(split.test), trained.calibration)
+    posterior = mean_posterior(logits, index, len(split.test), trained.scaling)
     truth = np.array([recipe.labels.index(u.emotion) for u in split.test])
     heard = np.zeros(len(truth), dtype=bool)
     heard[index] = True
@@ -229,8 +231,8 @@ def _test(
         "test": test,
         "epochs": len(trained.history),
         "best_epoch": trained.best.number,
-        "temperature": trained.calibration.temperature,
-        "logit_bias": list(trained.calibration.bias),
+        "temperature": trained.scaling.temperature,
+        "logit_bias": list(trained.scaling.bias),
         "seconds": round(sum(e.seconds for e in trained.history), 1),
         "history": [
             {"epoch": e.number, "loss": round(e.loss, 4)}
@@ -241,7 +243,7 @@ def _test(
     return result, presenter.present(chosen)
 
 
-def _described(job: Job, split: Split) -> dict[str, Any]:
+def _described(job: FoldJob, split: Split) -> dict[str, Any]:
     return {
         "recipe": job.run.recipe.name,
         "seed": job.seed,
@@ -261,7 +263,7 @@ def _check_refit(earlier: Checkpoint, recipe: Recipe, split: Split, path: Path) 
     if earlier.recipe.labels != recipe.labels or theirs != tested:
         raise ConfigError(
             f"--refit {path}: it is no run of these classes that tested on {', '.join(tested)}; "
-            "its calibration would have seen the test"
+            "its temperature scaling would have seen the test"
         )
 
 

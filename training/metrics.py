@@ -65,7 +65,7 @@ def expected_calibration_error(
 ) -> float:
     """Mean gap between confidence and accuracy over equal-width confidence bins.
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation (3).
+    Source: Guo et al., "On TemperatureScaling of Modern Neural Networks", ICML 2017, equation (3).
     """
     confidence = posterior.max(axis=1)
     right = posterior.argmax(axis=1) == truth

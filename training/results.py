@@ -18,7 +18,7 @@ from training.metrics import Summary, summarize, t_interval
 from training.recipe.book import find_recipe
 from training.recipe.config import read_recipe_file
 from training.report import markdown_table, percent
-from training.run import Job, Run, claimed, jobs_of, select
+from training.run import FoldJob, Run, claimed, jobs_of, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def plan_jobs(
     cache: Path,
     precision: str,
     held: ExitStack | None,
-) -> dict[str, tuple[PlanRow, Run, list[Job]]]:
+) -> dict[str, tuple[PlanRow, Run, list[FoldJob]]]:
     """Runs and folds of every row, by key; their folders are claimed until ``held`` is closed."""
     planned = {}
     for row in plan.rows:
@@ -156,7 +156,7 @@ class Line:
 
 
 def finished(
-    planned: dict[str, tuple[PlanRow, Run, list[Job]]], corpus: str
+    planned: dict[str, tuple[PlanRow, Run, list[FoldJob]]], corpus: str
 ) -> dict[str, tuple[Summary, list[dict[str, Any]]]]:
     """Sums of the rows of which every seed has the same finished folds."""
     done = {}

@@ -47,7 +47,7 @@ class Run:
         embedder: an embedder's file, for recipes that are told by one who speaks.
         transcripts: the table that the utterances' text is from; None where it is the corpora's.
         refit: a finished fold's folder: learn from its validation utterances too, for all epochs,
-            and take its calibration.
+            and take its temperature scaling.
     """
 
     recipe: Recipe
@@ -100,7 +100,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FoldJob:
     """One fold of one seed of a run.
 
     Attributes:
@@ -199,7 +199,7 @@ def select(utterances: Sequence[Utterance], recipe: Recipe) -> tuple[Utterance, 
 
 def jobs_of(
     run: Run, seeds: Sequence[int] | None = None, folds: Sequence[int] | None = None
-) -> list[Job]:
+) -> list[FoldJob]:
     """List the folds of a run, all that the protocol asks for unless told.
 
     Raises:
@@ -212,7 +212,7 @@ def jobs_of(
         for fold in range(n) if folds is None else folds:
             if not 0 <= fold < n:
                 raise ConfigError(f"fold {fold}: the protocol has folds 0 to {n - 1}")
-            jobs.append(Job(run, seed, fold))
+            jobs.append(FoldJob(run, seed, fold))
     return jobs
 
 

@@ -112,7 +112,7 @@ def info(
         f"a window with {m.gate.min_share:.0%} of them"
     )
     bias = ", ".join(f"{b:+.2f}" for b in m.logit_bias) or "none"
-    echo(f"calibration  temperature {m.temperature:.3f}, logit bias {bias}")
+    echo(f"temperature  {m.temperature:.3f}, logit bias {bias}")
     for data in m.training_data:
         echo(f"trained on   {data.corpus} ({data.licence}): {data.credit}")
     echo(f"licence      {m.licence}")

@@ -166,8 +166,8 @@ class ModelBundle:
         return self._network(given)[0]
 
     def posterior(self, logits: Float32) -> Float32:
-        """Calibrated softmax, float32 (batch, classes), of logits (batch, classes)."""
-        return calibrated_softmax(logits, self.meta.temperature, self._logit_bias)
+        """Softmax of scaled logits (batch, classes), float32 of the same shape."""
+        return scaled_softmax(logits, self.meta.temperature, self._logit_bias)
 
     def describe(self) -> Mapping[str, Any]:
         """Metadata as plain values, for `ser-stream info`."""
@@ -261,7 +261,7 @@ def default_model_path() -> Path:
     return models_folder() / "default.onnx"
 
 
-def calibrated_softmax(logits: Float32, temperature: float, bias: ArrayLike = 0.0) -> Float32:
+def scaled_softmax(logits: Float32, temperature: float, bias: ArrayLike = 0.0) -> Float32:
     """Softmax of ``(logits + bias) / temperature`` over the last axis, float32."""
     z = logits + np.asarray(bias, dtype=np.float32)
     p = np.exp((z - z.max(axis=-1, keepdims=True)) / np.float32(temperature))

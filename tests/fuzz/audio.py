@@ -20,7 +20,7 @@ from ser_stream.scoring.rows import prediction_row
 from ser_stream.stream.engine import Engine
 from ser_stream.types import Prediction
 
-from .kinds import Kind, require, require_finite
+from .kinds import FuzzKind, require, require_finite
 from .mutations import damaged
 
 # Listed by libsndfile, but it cannot write them.
@@ -52,7 +52,7 @@ def speech() -> np.ndarray:
     return soundfile.read(demo_path(), dtype="float64")[0]
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """Audio files, from valid ones to random bytes."""
 
     def __init__(self, folder: Path) -> None:

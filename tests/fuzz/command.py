@@ -15,12 +15,12 @@ from unittest import mock
 from ser_stream import cli
 
 from . import audio, subtitles
-from .kinds import Kind, NotFiniteError, message_fault, require
+from .kinds import FuzzKind, NotFiniteError, message_fault, require
 
 COUNT = 4
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """Several files in one, each with its name: recordings, subtitles, a table."""
 
     outputs = frozenset({"rows.csv", "rows.jsonl"})

@@ -9,7 +9,7 @@ from random import Random
 from ser_stream.errors import SerStreamError
 from training.data.corpora import CORPORA, read_corpus
 
-from .kinds import Kind, require_finite
+from .kinds import FuzzKind, require_finite
 from .mutations import ODD_TEXTS, damaged, encoded, odd_number, odd_words, with_line_ends
 
 DIALOGUE = "Ses01F_impro01"
@@ -22,7 +22,7 @@ NAMES = (
 )
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """One text: lines of labels and of a transcript, and names of clips."""
 
     def make(self, rng: Random) -> tuple[str, bytes]:

@@ -11,10 +11,10 @@ from random import Random
 
 from ser_stream.errors import SerStreamError
 
-from .kinds import Kind, require_finite
+from .kinds import FuzzKind, require_finite
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """Does what the file says."""
 
     outputs = frozenset({"documented"})

@@ -40,7 +40,7 @@ class BrokenLawError(Exception):
     """A result contradicts what is documented."""
 
 
-class Kind(ABC):
+class FuzzKind(ABC):
     """A kind of file: makes cases and checks them.
 
     Args:
@@ -76,7 +76,7 @@ class Kind(ABC):
         """
 
 
-def load_kind(name: str, folder: Path) -> Kind:
+def load_kind(name: str, folder: Path) -> FuzzKind:
     """The kind ``name``, with a folder of its own below ``folder``."""
     own = folder / name
     own.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,14 @@ from ser_stream.errors import SerStreamError
 from ser_stream.scoring.manifest import Clip, keep
 from training.data.corpora import read_corpus
 
-from .kinds import Kind, require, require_finite
+from .kinds import FuzzKind, require, require_finite
 from .transcripts import odd_table
 
 COLUMNS = ("path", "emotion", "speaker", "session", "text", "start_s", "end_s")
 RECORDINGS = ("talk.wav", "other.wav", "a folder/third.flac")
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """CSV files as ``--corpus manifest=`` reads them and the window writes them."""
 
     def place(self, path: Path) -> None:

@@ -19,13 +19,13 @@ from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 
 from .audio import speech
-from .kinds import Kind, require_finite
+from .kinds import FuzzKind, require_finite
 from .mutations import damaged, damaged_json
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """Model files: loaded, described, and run over some seconds of speech if they load."""
 
     def __init__(self, folder: Path) -> None:

@@ -16,13 +16,13 @@ from ser_stream.stream.engine import Engine, EngineConfig
 from ser_stream.types import AudioBlock
 
 from .audio import demo_path, speech
-from .kinds import Kind, require, require_finite
+from .kinds import FuzzKind, require, require_finite
 from .mutations import damaged, damaged_json
 
 NAME = "someone"
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """Profile files of the shipped model's front end."""
 
     def __init__(self, folder: Path) -> None:

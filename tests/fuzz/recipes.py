@@ -9,14 +9,14 @@ from random import Random
 
 from training.recipe.book import load_book, shipped_recipes
 
-from .kinds import Kind, require
+from .kinds import FuzzKind, require
 from .mutations import NUMBERS, ODD_TEXTS, damaged, encoded
 
 VALUE = re.compile(r"(?<=[=\[,] )[^,\]\n]+|(?<=\[)[^,\]\[\n]+")
 HEADERS = ("[a]", "[[rows]]", "[variants.x]", "[protocols.strict]", "[train]", "[[variants]]")
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """The shipped recipes with other values, other tables, or other bytes."""
 
     def __init__(self, folder: Path) -> None:

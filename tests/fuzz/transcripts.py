@@ -19,14 +19,14 @@ from ser_stream.words.vectors import WordVectors
 from tests.helpers.reading_bundle import write_reading_bundle, write_vectors
 
 from .audio import scored, speech
-from .kinds import Kind, require, require_finite
+from .kinds import FuzzKind, require, require_finite
 from .mutations import ODD_TEXTS, damaged, encoded, odd_number, odd_words, with_line_ends
 
 COLUMNS = ("path", "text", "start_s", "end_s")
 RECORDINGS = ("talk.wav", "other.wav")
 
 
-class Reading(Kind):
+class Reading(FuzzKind):
     """Has a recording, and scores it with a model that reads words."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 from ser_stream.files import cache_folder
 from ser_stream.words.vectors import WordVectors
 
-from .kinds import Kind, require, require_finite
+from .kinds import FuzzKind, require, require_finite
 from .mutations import NUMBERS, ODD_TEXTS, damaged, encoded, with_line_ends
 
 WORDS = ("the", "of", "n't", "<unk>", ".", "new york", "\u00a0", "25", "don't", "日本")
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """GloVe's text files; then the cache, damaged as the file's content says."""
 
     def make(self, rng: Random) -> tuple[str, bytes]:

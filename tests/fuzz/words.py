@@ -7,14 +7,14 @@ from random import Random
 
 from ser_stream.words.tokens import spoken_words, tokenize
 
-from .kinds import Kind, require
+from .kinds import FuzzKind, require
 from .mutations import damaged, odd_words, repeated
 
 # Tokens of a megabyte take a second or two, and every case is tokenised four times.
 LONGEST = 100_000
 
 
-class Fuzz(Kind):
+class Fuzz(FuzzKind):
     """Text as a transcript or a recogniser has it."""
 
     def make(self, rng: Random) -> tuple[str, bytes]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from .kinds import Kind, NotFiniteError, load_kind, message_fault
+from .kinds import FuzzKind, NotFiniteError, load_kind, message_fault
 
 # Documented folders, below the home.
 ALLOWED = (".cache/ser-stream/", ".config/ser-stream/")
@@ -48,7 +48,7 @@ def strays(root: Path, before: set[Path], outputs: frozenset[str]) -> list[str]:
     return sorted(found)
 
 
-def run_case(kind: Kind, path: Path) -> tuple[str, str]:
+def run_case(kind: FuzzKind, path: Path) -> tuple[str, str]:
     """Outcome and details of the check of a file."""
     from ser_stream.errors import SerStreamError
 
@@ -75,7 +75,7 @@ def serve(root: Path, limit_s: float) -> None:
     # Says where it stood before the signal ends the process.
     faulthandler.register(signal.SIGPROF, chain=True)
     case = root / "work" / "case"
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, FuzzKind] = {}
     for line in sys.stdin:
         request = json.loads(line)
         name = request["kind"]

@@ -329,7 +329,7 @@ def test_refit_learns_from_everybody_but_the_test(finished, toy, tmp_path):
         "--seed", 0, "--fold", 1, "--refit", finished / "seed0-fold0",
     )  # fmt: skip
     assert wrong.exit_code == 1
-    assert "its calibration would have seen the test" in wrong.stderr
+    assert "its temperature scaling would have seen the test" in wrong.stderr
     many = invoke(
         "run", finished.parent / "tiny.toml", "--corpus", f"crema-d={toy}", "-o", tmp_path / "no",
         "--refit", finished / "seed0-fold0",

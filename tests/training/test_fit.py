@@ -14,7 +14,6 @@ from tests.helpers.toy_corpus import make_toy_corpus
 
 torch = pytest.importorskip("torch")
 
-from training.calibration import Calibration
 from training.checkpoint import Checkpoint, CheckpointError
 from training.data.corpora import read_corpus
 from training.data.features import build_features
@@ -34,6 +33,7 @@ from training.fit import (
 from training.launch import Launch, launch
 from training.recipe.book import load_recipe
 from training.recipe.config import TrainConfig
+from training.temperature_scaling import TemperatureScaling
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +180,12 @@ def test_without_a_chooser_the_last_epoch_is_kept(toy, recipe, tmp_path):
     trained = fit(short, utterances, store, [], store.subset([]))
     assert trained.best.number == 2
     assert np.isnan(trained.best.uar)
-    assert trained.calibration.temperature == 1.0
+    assert trained.scaling.temperature == 1.0
 
 
-def test_calibration_hears_the_disturbed_variants_too(toy, recipe, tmp_path, monkeypatch):
+def test_the_temperature_is_fitted_on_the_disturbed_variants_too(
+    toy, recipe, tmp_path, monkeypatch
+):
     split = split_by_speaker(read_corpus("crema-d", toy))
     disturbed = replace(
         recipe,
@@ -196,15 +198,15 @@ def test_calibration_hears_the_disturbed_variants_too(toy, recipe, tmp_path, mon
     assert held.variants == 3
     fitted: list[np.ndarray] = []
 
-    def watch(logits: np.ndarray, truth: np.ndarray) -> Calibration:
+    def watch(logits: np.ndarray, truth: np.ndarray) -> TemperatureScaling:
         assert len(logits) == len(truth)
         fitted.append(truth)
-        return Calibration(2.0)
+        return TemperatureScaling(2.0)
 
-    monkeypatch.setattr("training.fit.fit_calibration", watch)
+    monkeypatch.setattr("training.fit.fit_temperature_scaling", watch)
     trained = fit(disturbed, split.train, train, split.validation, held)
     # What was fitted to speakers of a known corpus is less sure of a stranger.
-    assert trained.calibration == Calibration(3.0)
+    assert trained.scaling == TemperatureScaling(3.0)
     presenter = Presenter(disturbed, held, trained.statistics)
     heard = [
         sum(len(presenter.test_places(split.validation, h, v)) for h in hearings_of(disturbed))

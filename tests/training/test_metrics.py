@@ -1,4 +1,4 @@
-"""Measures, intervals, and calibration."""
+"""Measures, intervals, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.calibration import fit_calibration, mean_posterior
 from training.metrics import expected_calibration_error, score, summarize, t_interval
+from training.temperature_scaling import fit_temperature_scaling, mean_posterior
 
 
 def test_scores_by_hand():
@@ -30,26 +30,26 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(posterior, truth) == pytest.approx(want)
 
 
-def test_calibration_undoes_overconfidence_and_bias():
+def test_temperature_scaling_undoes_overconfidence_and_bias():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (8000, 4))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = np.array([rng.choice(4, p=row) for row in p])
     bias = np.array([0.9, -0.3, 0.0, -0.6])
-    got = fit_calibration((3.0 * logits - bias).astype(np.float32), truth)
+    got = fit_temperature_scaling((3.0 * logits - bias).astype(np.float32), truth)
     assert got.temperature == pytest.approx(3.0, rel=0.1)
     np.testing.assert_allclose(got.bias, bias, atol=0.25)
     assert sum(got.bias) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_calibration_weighs_classes_alike():
+def test_temperature_scaling_weighs_classes_alike():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1, (6000, 2))
     p = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
     truth = (rng.random(6000) < p).astype(np.int64)
     # Nine tenths of one class are thrown away: the balanced optimum does not move.
     keep = (truth == 0) | (rng.random(6000) < 0.1)
-    got = fit_calibration(logits[keep].astype(np.float32), truth[keep])
+    got = fit_temperature_scaling(logits[keep].astype(np.float32), truth[keep])
     assert got.temperature == pytest.approx(1.0, rel=0.2)
     assert abs(got.bias[0] - got.bias[1]) < 0.3
 

@@ -23,7 +23,7 @@ STEADY_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class EmotionStretch:
     """Posteriors of a live stream over joined clips of one speaker.
 
     Attributes:
@@ -39,10 +39,10 @@ class Stretch:
     target: int
 
 
-def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stretch]:
+def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[EmotionStretch]:
     """Let each speaker's clips be heard joined: each emotion alone, and after each other one."""
     rate, labels = bundle.meta.sample_rate_hz, bundle.meta.labels
-    found: list[Stretch] = []
+    found: list[EmotionStretch] = []
     for group in by_speaker(utterances).values():
         clips: dict[str, list[Float32]] = {}
         rng = np.random.default_rng(0)
@@ -62,12 +62,14 @@ def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[Stre
     return found
 
 
-def _stretch(bundle: ModelBundle, samples: Float32, change_s: float | None, target: int) -> Stretch:
+def _stretch(
+    bundle: ModelBundle, samples: Float32, change_s: float | None, target: int
+) -> EmotionStretch:
     rate = bundle.meta.sample_rate_hz
     engine = Listening(bundle, LIVE_HOP_S).engine()
     predictions = predictions_of(engine, ArraySource(samples, rate, block_s=None))
     ends = [p.end / rate for p in predictions]
-    return Stretch(ends, [p.posterior for p in predictions], change_s, target)
+    return EmotionStretch(ends, [p.posterior for p in predictions], change_s, target)
 
 
 def live_hop_s(bundle: ModelBundle) -> float:
@@ -103,7 +105,7 @@ class Response:
         return {name: round(value, digits.get(name, 3)) for name, value in asdict(self).items()}
 
 
-def respond(found: Sequence[Stretch], smoother: Smoother, hop_s: float) -> Response:
+def respond(found: Sequence[EmotionStretch], smoother: Smoother, hop_s: float) -> Response:
     """Replay ``found`` through ``smoother``, which is reset for each.
 
     Raises:
@@ -150,7 +152,9 @@ def respond(found: Sequence[Stretch], smoother: Smoother, hop_s: float) -> Respo
     )
 
 
-def _replay(stretch: Stretch, smoother: Smoother, hop_s: float) -> list[tuple[int | None, bool]]:
+def _replay(
+    stretch: EmotionStretch, smoother: Smoother, hop_s: float
+) -> list[tuple[int | None, bool]]:
     """Label of each window, and whether another class had a larger belief."""
     smoother.reset()
     shown: list[tuple[int | None, bool]] = []

@@ -31,7 +31,7 @@ def card_command(
         bool, typer.Option("--robustness/--no-robustness", help="Measure bad channels too.")
     ] = True,
 ) -> None:
-    """Write a report card: accuracy, calibration, robustness, silence, responsiveness.
+    """Write a report card: accuracy, reliability, robustness, silence, responsiveness.
 
     Several models get a folder each, named after the file, and a table side by side; a card of the
     very same file and speech gate that lies there already is kept.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from training.fit import Epoch
     from training.metrics import Summary
     from training.recipe.book import RecipeBook
-    from training.run import Job, Run
+    from training.run import FoldJob, Run
 
 # Exit code when some rows of a table could not be run.
 PARTIAL = 3
@@ -64,7 +64,7 @@ def plan_run(
 
 
 def cross_validate(
-    runs: list[Run], jobs: list[Job], workers: int, failed: list[str]
+    runs: list[Run], jobs: list[FoldJob], workers: int, failed: list[str]
 ) -> dict[Path, dict[str, Summary]]:
     """Run what is not finished, write each run's report, and return its sums per corpus.
 
@@ -86,7 +86,7 @@ def cross_validate(
 
 
 @contextmanager
-def _telling_what_is_kept(runs: list[Run], jobs: list[Job]) -> Iterator[None]:
+def _telling_what_is_kept(runs: list[Run], jobs: list[FoldJob]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
@@ -101,7 +101,7 @@ def _telling_what_is_kept(runs: list[Run], jobs: list[Job]) -> Iterator[None]:
 
 
 def _train_and_report(
-    runs: list[Run], jobs: list[Job], workers: int, failed: list[str], follower: bool
+    runs: list[Run], jobs: list[FoldJob], workers: int, failed: list[str], follower: bool
 ) -> dict[Path, dict[str, Summary]]:
     from training.crossval import run_jobs
     from training.fold import load_features
@@ -123,7 +123,7 @@ def _train_and_report(
         folds = bars.add_task("folds", total=len(jobs))
         current = bars.add_task("epochs", total=None, visible=workers == 1)
 
-        def on_epoch(job: Job, epoch: Epoch) -> None:
+        def on_epoch(job: FoldJob, epoch: Epoch) -> None:
             what = f"{job.run.recipe.name} {job.folder.name}"
             told = f"loss {epoch.loss:.3f}, UAR {epoch.uar:.3f}"
             total = job.run.recipe.train.epochs

@@ -11,7 +11,7 @@ from ser_stream.printable import echo
 
 # PyTorch takes seconds to import, so the commands import what needs it.
 if TYPE_CHECKING:
-    from training.recipe.book import RecipeBook, Row
+    from training.recipe.book import PaperRow, RecipeBook
 
 
 def list_recipes(
@@ -38,7 +38,7 @@ def list_recipes(
                 echo(f"    {full_name(book, variant)}")
 
 
-def place_of(row: Row) -> str:
+def place_of(row: PaperRow) -> str:
     """Where a row stands in its paper."""
     return f"{row.table}, {row.row}" + (f" ({row.part})" if row.part else "")
 

@@ -28,8 +28,8 @@ from training.cli.recipes import place_of
 # PyTorch takes seconds to import, so the commands import what needs it.
 if TYPE_CHECKING:
     from training.metrics import Summary
-    from training.recipe.book import Row
-    from training.run import Job, Run
+    from training.recipe.book import PaperRow
+    from training.run import FoldJob, Run
 
 
 def reproduce(
@@ -78,7 +78,7 @@ def reproduce(
     runs: dict[tuple[str, str, str], Run] = {}
     not_run: dict[tuple[str, str, str], str] = {}
     failed: list[str] = []
-    todo: list[Job] = []
+    todo: list[FoldJob] = []
     chosen = None if seeds is None else list(range(seeds))
     for row in book.rows:
         key = _key(row)
@@ -134,12 +134,12 @@ def reproduce(
     tell_failures(failed, 0)
 
 
-def _key(row: Row) -> tuple[str, str, str]:
+def _key(row: PaperRow) -> tuple[str, str, str]:
     """Rows with the same key report the same run."""
     return row.variant, row.part, row.transcripts
 
 
-def _beside(row: Row, summary: Summary | None, run: Run | None) -> list[str]:
+def _beside(row: PaperRow, summary: Summary | None, run: Run | None) -> list[str]:
     from training.report import percent
 
     wa, ua = ("" if math.isnan(v) else f"{v:.2f}" for v in (row.wa, row.ua))

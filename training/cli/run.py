@@ -78,7 +78,7 @@ def run(
         typer.Option(
             "--refit",
             help="A finished fold: learn from its validation utterances too, for all epochs, and "
-            "take its calibration.",
+            "take its temperature scaling.",
         ),
     ] = None,
 ) -> None:

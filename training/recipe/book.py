@@ -57,7 +57,7 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PaperRow:
     """A row of a paper's tables.
 
     Attributes:
@@ -85,7 +85,7 @@ class _Tables:
 
     protocols: Annotated[dict[str, dict[str, Any]], sized(1, 100)]
     variants: Annotated[dict[str, dict[str, Any]], sized(0, 1000)] = field(default_factory=dict)
-    rows: Annotated[tuple[Row, ...], sized(0, 1000)] = ()
+    rows: Annotated[tuple[PaperRow, ...], sized(0, 1000)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class RecipeBook:
     table: dict[str, Any]
     variants: dict[str, dict[str, Any]]
     protocols: dict[str, Protocol]
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
 
     @property
     def name(self) -> str:

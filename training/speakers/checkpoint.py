@@ -16,7 +16,7 @@ from ser_stream.types import Float32
 from training.checkpoint import CheckpointError, read_table, whole, write_table
 from training.data.features import FeatureStore
 from training.models.xvector import XVector
-from training.speakers.fit import Trained
+from training.speakers.fit import TrainedEmbedder
 from training.speakers.recipe import LEAST_FRAMES, SpeakerRecipe, parse_speaker_recipe
 from training.speakers.voices import Voices
 
@@ -40,7 +40,7 @@ class SpeakerCheckpoint:
     """
 
     recipe: SpeakerRecipe
-    trained: Trained
+    trained: TrainedEmbedder
     training_data: tuple[TrainingData, ...]
     metrics: dict[str, Any]
     examples: tuple[Float32, ...]
@@ -85,7 +85,7 @@ class SpeakerCheckpoint:
             net.load_state_dict(table["state"])
             return cls(
                 recipe,
-                Trained(net.eval(), presentation, speakers),
+                TrainedEmbedder(net.eval(), presentation, speakers),
                 tuple(typed(d, TrainingData) for d in table["training_data"]),
                 table["metrics"],
                 tuple(x.numpy() for x in table["examples"]),
@@ -93,7 +93,7 @@ class SpeakerCheckpoint:
 
 
 def parity_examples(
-    trained: Trained, recipe: SpeakerRecipe, store: FeatureStore
+    trained: TrainedEmbedder, recipe: SpeakerRecipe, store: FeatureStore
 ) -> tuple[Float32, ...]:
     """Presented frames of the first recordings that are long enough."""
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)

@@ -27,7 +27,7 @@ CENTRED_ON = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedEmbedder:
     """A finished training."""
 
     net: XVector
@@ -41,7 +41,7 @@ class SpeakerEpoch:
 
     number: int
     loss: float
-    trained: Trained
+    trained: TrainedEmbedder
 
 
 def train_speakers(
@@ -51,7 +51,7 @@ def train_speakers(
     copies: FeatureStore | None = None,
     launch: Launch | None = None,
     on_epoch: Callable[[SpeakerEpoch], None] = lambda epoch: None,
-) -> Trained:
+) -> TrainedEmbedder:
     """Train a network to tell ``speakers`` apart, and centre its embeddings on theirs.
 
     Args:
@@ -78,7 +78,7 @@ def train_speakers(
     rng = np.random.default_rng(config.seed)
     presentation = crops.statistics(recipe.centring, extractor)
     net = XVector(recipe.network(len(crops.names), extractor.width)).to(launch.device)
-    trained = Trained(net, presentation, crops.names)
+    trained = TrainedEmbedder(net, presentation, crops.names)
     optimizer = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
     per_epoch = max(1, crops.n_recordings // config.batch_size)
     recordings = [i for i, clip in enumerate(voices.clips) if len(clip[0].voiced)]
@@ -114,7 +114,7 @@ def train_speakers(
 
 
 def _centre(
-    trained: Trained, voices: Voices, recordings: Sequence[int], extractor: Extractor
+    trained: TrainedEmbedder, voices: Voices, recordings: Sequence[int], extractor: Extractor
 ) -> None:
     """Take the mean of the training recordings' embeddings off, which is nobody's voice."""
     trained.net.centre.zero_()
@@ -124,7 +124,7 @@ def _centre(
 
 
 @torch.no_grad()
-def embed_all(trained: Trained, voiced: Sequence[Float32], extractor: Extractor) -> Float32:
+def embed_all(trained: TrainedEmbedder, voiced: Sequence[Float32], extractor: Extractor) -> Float32:
     """Embeddings (recordings, dimension) of voiced frames, one frame or more each."""
     net = trained.net.eval()
     device = next(net.parameters()).device

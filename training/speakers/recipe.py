@@ -35,7 +35,7 @@ LEAST_FRAMES = RECEPTIVE_FIELD + 5
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class EmbedderTrainConfig:
     """Optimisation.
 
     Attributes:
@@ -92,7 +92,7 @@ class SpeakerRecipe:
         model: configuration of `training.models.xvector`, less what the data decide.
         voicing: frames that count.
         augment: disturbed copies; they keep their speed.
-        train: see `TrainConfig`.
+        train: see `EmbedderTrainConfig`.
     """
 
     name: Annotated[str, sized(1, 200)]
@@ -103,7 +103,7 @@ class SpeakerRecipe:
     model: dict[str, Any] = field(default_factory=dict)
     voicing: Voicing = field(default_factory=Voicing)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: EmbedderTrainConfig = field(default_factory=EmbedderTrainConfig)
 
     def __post_init__(self) -> None:
         width = front_end_width(self.frontend, self.frontend_params)

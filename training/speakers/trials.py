@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ser_stream.features.registry import make_extractor
 from training.data.features import FeatureStore
-from training.speakers.fit import Trained, embed_all
+from training.speakers.fit import TrainedEmbedder, embed_all
 from training.speakers.recipe import SpeakerRecipe
 from training.speakers.voices import Voices
 
@@ -86,7 +86,7 @@ def joined_recordings(speakers: Sequence[str], n: int, seed: int = 0) -> list[li
 
 
 def held_out_error_rate(
-    trained: Trained,
+    trained: TrainedEmbedder,
     recipe: SpeakerRecipe,
     speakers: Sequence[str],
     store: FeatureStore,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ser_stream.errors import AudioError, BundleError, ConfigError
 from ser_stream.features.normalizer import NormalizerState
 from ser_stream.features.registry import FRONT_ENDS, make_extractor
-from ser_stream.models.bundle import ModelBundle, calibrated_softmax
+from ser_stream.models.bundle import ModelBundle, scaled_softmax
 from ser_stream.models.inputs import Inputs
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.scoring.recordings import score_file
@@ -279,7 +279,7 @@ def test_posteriors_are_the_softmax_of_calibrated_logits(bundle, speech):
 
 def test_softmax_survives_large_logits():
     huge = np.array([[1e4, 0.0], [0.0, -1e4]], np.float32)
-    np.testing.assert_allclose(calibrated_softmax(huge, 0.5, (0.0, 1.0)), [[1, 0], [1, 0]])
+    np.testing.assert_allclose(scaled_softmax(huge, 0.5, (0.0, 1.0)), [[1, 0], [1, 0]])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20, -1e10])

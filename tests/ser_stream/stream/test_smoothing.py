@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import ConfigError
-from ser_stream.models.bundle import calibrated_softmax
+from ser_stream.models.bundle import scaled_softmax
 from ser_stream.models.settings import SmoothingConfig
 from ser_stream.stream.smoothing import BeliefFilter, LabelDecider, Smoother
 
@@ -144,7 +144,7 @@ def test_a_label_has_the_largest_belief_whatever_is_heard(config, data):
         if logits is None:
             smoother.pause(dt_s)
             continue
-        belief, label = smoother.update(calibrated_softmax(np.float32(logits), 1.0), dt_s)
+        belief, label = smoother.update(scaled_softmax(np.float32(logits), 1.0), dt_s)
         assert belief.sum() == pytest.approx(1.0)
         if label is not None:
             assert label == belief.argmax()

@@ -25,7 +25,7 @@ from ser_stream.stream.smoothing import LabelDecider, Smoother
 from training.card.card import make_card, reliability, unseen
 from training.card.channels import channels
 from training.card.no_speech import called_an_emotion, no_speech_sounds
-from training.card.response import Stretch, respond, stretches
+from training.card.response import EmotionStretch, respond, stretches
 from training.cli import app
 from training.data.corpora import CORPORA, Corpus, Utterance, audio_files, credits_of
 from training.data.hearing import Hearing
@@ -155,9 +155,9 @@ def test_delay_and_flicker_of_a_scripted_stretch():
         return np.where(np.arange(4) == label, 0.97, 0.01).astype(np.float32)
 
     ends = [0.1 * (k + 1) for k in range(100)]
-    change = Stretch(ends, [sure(2)] * 50 + [sure(0)] * 50, 5.0, 0)
+    change = EmotionStretch(ends, [sure(2)] * 50 + [sure(0)] * 50, 5.0, 0)
     wavering = [sure(0 if (k // 10) % 2 else 1) for k in range(100)]
-    steady = Stretch(ends, wavering, None, 0)
+    steady = EmotionStretch(ends, wavering, None, 0)
     quick = respond([change, steady], Smoother(SmoothingConfig(0.0, 0.6, 0.5, 0.35)), 0.1)
     assert quick.delay_s == pytest.approx(0.1)
     # What is said from 3 s on changes every second: at 3.1 s, 4.1 s, ... 9.1 s.
@@ -167,7 +167,7 @@ def test_delay_and_flicker_of_a_scripted_stretch():
     # A second of silence is no change, and what was said before it still holds after it.
     spoken = [sure(None if 40 <= k < 50 else 0) for k in range(100)]
     smoother = Smoother(SmoothingConfig())
-    paused = respond([change, Stretch(ends, spoken, None, 0)], smoother, 0.1)
+    paused = respond([change, EmotionStretch(ends, spoken, None, 0)], smoother, 0.1)
     assert (paused.changes_per_minute, paused.unsure, paused.right) == (0.0, 0.0, 1.0)
     slow = respond([change, steady], Smoother(SmoothingConfig(2.0, 1.0, 0.9, 0.8)), 0.1)
     assert slow.delay_s > 1.0
@@ -189,7 +189,9 @@ class Stubborn(LabelDecider):
 def test_labels_that_another_class_outweighs_are_counted():
     ends = [0.1 * (k + 1) for k in range(100)]
     angry, sad = np.float32([0.97, 0.01, 0.01, 0.01]), np.float32([0.01, 0.01, 0.01, 0.97])
-    found = [Stretch(ends, [angry] * 50 + [sad] * 50, change_s, 3) for change_s in (5.0, None)]
+    found = [
+        EmotionStretch(ends, [angry] * 50 + [sad] * 50, change_s, 3) for change_s in (5.0, None)
+    ]
     config = SmoothingConfig(0.0)
     assert respond(found, Smoother(config), 0.1).outweighed == 0.0
     assert respond(found, Smoother(config, Stubborn(config)), 0.1).outweighed == 0.5

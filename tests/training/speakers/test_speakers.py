@@ -39,7 +39,7 @@ from training.speakers.checkpoint import SpeakerCheckpoint, parity_examples
 from training.speakers.fit import train_speakers
 from training.speakers.recipe import (
     LEAST_FRAMES,
-    TrainConfig,
+    EmbedderTrainConfig,
     load_speaker_recipe,
     parse_speaker_recipe,
 )
@@ -73,7 +73,7 @@ def voice(speaker: int, seconds: float, seed: int) -> np.ndarray:
 def small():
     """The shipped recipe with a small network and a short training."""
     recipe = load_speaker_recipe()
-    train = TrainConfig(epochs=80, batch_size=4, crop_s=(0.4, 0.6), warmup_steps=5, lr=3e-3)
+    train = EmbedderTrainConfig(epochs=80, batch_size=4, crop_s=(0.4, 0.6), warmup_steps=5, lr=3e-3)
     return replace(recipe, model=SMALL, train=train)
 
 

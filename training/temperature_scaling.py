@@ -1,4 +1,4 @@
-"""From logits to posteriors that can be believed."""
+"""From logits to posteriors: temperature scaling with a bias."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ser_stream.models.bundle import calibrated_softmax
+from ser_stream.models.bundle import scaled_softmax
 from ser_stream.types import Float32, Float64
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class TemperatureScaling:
     """Posterior = softmax((logits + bias) / temperature)."""
 
     temperature: float = 1.0
@@ -26,7 +26,7 @@ def mean_posterior(
     logits: Float32,
     index: NDArray[np.int64],
     n: int,
-    calibration: Calibration = Calibration(),
+    scaling: TemperatureScaling = TemperatureScaling(),
 ) -> Float64:
     """Average the window posteriors of each of ``n`` utterances, (n, classes).
 
@@ -34,19 +34,23 @@ def mean_posterior(
         logits: of windows, (windows, classes).
         index: utterance of each window.
         n: utterances; one without a window gets zeros.
-        calibration: see `Calibration`.
+        scaling: see `TemperatureScaling`.
     """
     total = np.zeros((n, logits.shape[1]))
-    p = calibrated_softmax(logits, calibration.temperature, calibration.bias or 0.0)
+    p = scaled_softmax(logits, scaling.temperature, scaling.bias or 0.0)
     np.add.at(total, index, p)
     return total / np.maximum(np.bincount(index, minlength=n), 1)[:, None]
 
 
-def fit_calibration(logits: Float32, truth: NDArray[np.int64]) -> Calibration:
+def fit_temperature_scaling(logits: Float32, truth: NDArray[np.int64]) -> TemperatureScaling:
     """Temperature and bias with the least class-balanced negative log-likelihood.
 
-    Every class weighs the same, because UAR does and because nobody knows how often a user's voice
-    is which. The biases sum to 0.
+    Args:
+        logits: float32 (n, classes).
+        truth: classes, int (n,).
+
+    Every class weighs the same, as in UAR: how often each occurs in a user's speech is unknown. The
+    biases sum to 0.
 
     Source: Alexandari, Kundaje & Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is
     Hard-To-Beat at Label Shift Adaptation", ICML 2020.
@@ -68,4 +72,4 @@ def fit_calibration(logits: Float32, truth: NDArray[np.int64]) -> Calibration:
     optimizer.step(loss)
     temperature = 1.0 / max(float(scale.detach()), 0.05)
     bias = (shift - shift.mean()).detach() * temperature
-    return Calibration(temperature, tuple(bias.tolist()))
+    return TemperatureScaling(temperature, tuple(bias.tolist()))
