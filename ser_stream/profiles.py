@@ -10,11 +10,12 @@ import numpy as np
 from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.features.frontend import FrontEnd
-from ser_stream.features.normalizer import NormalizerState
-from ser_stream.files import config_folder
+from ser_stream.features.normalizer import Moments, NormalizerState
+from ser_stream.files import config_folder, os_reason
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import NAME, Profile, ProfileError, frontend_key
 from ser_stream.stream.detector import SileroDetector
+from ser_stream.stream.engine import Engine
 from ser_stream.stream.gate import SpeechGate
 from ser_stream.types import AudioBlock, AudioSource, Float32
 
@@ -64,7 +65,7 @@ def load_profile(name: str, bundle: ModelBundle) -> Profile:
         known = ", ".join(list_profiles()) or "none yet; make one with ser-stream calibrate"
         raise ProfileError(f"no profile {name!r}; known: {known}")
     profile = Profile.load(path)
-    if profile.frontend != frontend_key(bundle.meta.frontend, bundle.meta.frontend_params):
+    if profile.frontend != _key(bundle):
         raise ProfileError(
             f"profile {name!r} was made for another front end than that of {bundle.meta.name}; "
             "calibrate again with this --model"
@@ -74,9 +75,107 @@ def load_profile(name: str, bundle: ModelBundle) -> Profile:
 
 def list_profiles() -> list[str]:
     """Names of the user's profiles."""
-    folder = profile_folder()
+    return _names(profile_folder())
+
+
+def _names(folder: Path) -> list[str]:
     found = (p.stem for p in folder.glob("*.json") if NAME.fullmatch(p.stem))
     return sorted(found) if folder.is_dir() else []
+
+
+# What is learnt of a voice
+#
+# Of a stream that learns, the statistics of the voice are kept at its end, never audio, and the
+# next one begins with them. They hold two minutes of speech, so that older speech fades out.
+
+
+def voice_path(name: str, taken_back: bool = False) -> Path:
+    """Path of what was learnt of the voice ``name``, or of what that has replaced.
+
+    Raises:
+        ConfigError: the name cannot be that of a file everywhere.
+    """
+    return config_folder() / "voices" / ("before" if taken_back else "") / profile_path(name).name
+
+
+def load_voice(name: str, bundle: ModelBundle) -> Profile | None:
+    """What was learnt of the voice ``name`` for the front end of ``bundle``; None if nothing.
+
+    Raises:
+        ProfileError: the file is damaged.
+    """
+    path = voice_path(name)
+    if not path.exists():
+        return None
+    voice = Profile.load(path)
+    # Another model listens to something else in a voice; what this one knows is its own.
+    return voice if voice.frontend == _key(bundle) else None
+
+
+def learn(name: str, engine: Engine, created: str = "") -> Profile | None:
+    """Keep what ``engine`` has heard of the voice ``name``; None if that was too little.
+
+    What is replaced can be had back by `unlearn`.
+
+    Raises:
+        ProfileError: it cannot be written.
+    """
+    if engine.voiced_s < MIN_SPEECH_S:
+        return None
+    voice = _profile_of(engine.bundle, engine.heard, name, created)
+    path, before = voice_path(name), voice_path(name, taken_back=True)
+    try:
+        before.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.replace(before)
+        else:
+            before.unlink(missing_ok=True)
+    except OSError as error:
+        raise ProfileError(f"{before}: cannot write ({os_reason(error)})") from error
+    voice.save(path)
+    return voice
+
+
+def unlearn(name: str) -> bool:
+    """Take back what was learnt of the voice ``name`` last; tell whether anything is left.
+
+    Raises:
+        ProfileError: nothing was learnt, or it cannot be written.
+    """
+    path, before = voice_path(name), voice_path(name, taken_back=True)
+    try:
+        if before.exists():
+            before.replace(path)
+            return True
+        path.unlink()
+    except FileNotFoundError:
+        raise ProfileError(f"nothing was learnt of the voice {name!r}") from None
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot write ({os_reason(error)})") from error
+    return False
+
+
+def list_voices() -> list[str]:
+    """Names of the voices of which something was learnt."""
+    return _names(config_folder() / "voices")
+
+
+def _key(bundle: ModelBundle) -> str:
+    return frontend_key(bundle.meta.frontend, bundle.meta.frontend_params)
+
+
+def _profile_of(bundle: ModelBundle, moments: Moments, name: str, created: str) -> Profile:
+    normalizer = bundle.make_normalizer()
+    level_db, mean, variance = normalizer.voice_of(moments)
+    return Profile(
+        name,
+        _key(bundle),
+        normalizer.evidence_s(moments),
+        level_db,
+        tuple(mean.tolist()),
+        tuple(variance.tolist()),
+        created,
+    )
 
 
 class ProfileRecorder:
@@ -162,14 +261,4 @@ class ProfileRecorder:
             )
         if self._clipped / self._heard > CLIPPED_SHARE:
             raise ProfileError(str(advice))
-        level_db, mean, variance = self._normalizer.voice_of(moments)
-        meta = self._bundle.meta
-        return Profile(
-            name,
-            frontend_key(meta.frontend, meta.frontend_params),
-            self._normalizer.evidence_s(moments),
-            level_db,
-            tuple(mean.tolist()),
-            tuple(variance.tolist()),
-            created,
-        )
+        return _profile_of(self._bundle, moments, name, created)

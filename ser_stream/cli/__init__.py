@@ -43,7 +43,7 @@ app = typer.Typer(
     "for recordings. Nothing leaves the machine, and nothing is recorded unless asked for.",
 )
 app.callback(invoke_without_command=True)(live.live)
-for command in (live.demo, score.score, score.transcribe, profiles.calibrate):
+for command in (live.demo, score.score, score.transcribe, profiles.calibrate, profiles.profiles):
     app.command()(command)
 # Its options are those of another command.
 app.command(

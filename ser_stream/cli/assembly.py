@@ -28,11 +28,21 @@ def open_bundle(path: Path | None) -> ModelBundle:
     return ModelBundle.load(path)
 
 
-def open_profile(bundle: ModelBundle, name: str | None) -> Profile | None:
-    """Find a profile by its name; None without."""
-    from ser_stream.profiles import load_profile
+def open_profile(
+    bundle: ModelBundle, name: str | None, learns: bool = False
+) -> tuple[Profile | None, Profile | None]:
+    """Find what is known of a voice: its profile, and what was learnt of it; both None without.
 
-    return None if name is None else load_profile(name, bundle)
+    Raises:
+        ProfileError: nothing is known and nothing will be learnt, or a file cannot be used.
+    """
+    from ser_stream.profiles import list_profiles, load_profile, load_voice
+
+    if name is None:
+        return None, None
+    voice = load_voice(name, bundle)
+    known = name in list_profiles() or not (learns or voice is not None)
+    return (load_profile(name, bundle) if known else None), voice
 
 
 def recorder_of(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:
@@ -56,6 +66,7 @@ def today() -> str:
 def listening_of(
     bundle: ModelBundle,
     profile: Profile | None = None,
+    voice: Profile | None = None,
     *,
     hop_s: float | None = None,
     smoothing_s: float | None = None,
@@ -70,6 +81,7 @@ def listening_of(
     Args:
         bundle: the model.
         profile: the speaker's neutral voice.
+        voice: what was heard of it before.
         hop_s: as in `Listening`.
         smoothing_s: seconds of speech that count as one observation; the bundle's without.
         gate: as in `Listening`.
@@ -100,6 +112,7 @@ def listening_of(
         None if smoothing_s is None else meta.smoothing.with_evidence(smoothing_s),
         gate,
         profile=profile,
+        voice=voice,
         reader=reader,
         embedder=None if embedder is None else SpeakerEmbedder.load(embedder),
         open_words=open_words,

@@ -23,6 +23,7 @@ from ser_stream.cli.options import (
     GateOption,
     HopOption,
     JsonlOption,
+    LearnOption,
     ModelOption,
     OverwriteOption,
     ProfileOption,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ser_stream.cli.terminal import MeterView
     from ser_stream.scoring.recorder import Recorder, Recording
     from ser_stream.scoring.sinks import Timeline
+    from ser_stream.stream.engine import Engine
     from ser_stream.stream.session import Session, Sink
     from ser_stream.types import AudioSource
 
@@ -73,11 +75,14 @@ class LiveOptions:
     record_audio: Path | None
     overwrite: bool
     profile: str | None
+    learn: bool
     asr: str | None
     vectors: Path | None
     embedder: Path | None
 
     def __post_init__(self) -> None:
+        if self.learn and self.profile is None:
+            raise ConfigError("--learn: name the voice with --profile")
         if self.vectors is not None and self.asr is None:
             raise ConfigError("--vectors: name who recognises words with --asr")
         if self.duration_s is not None and not 0.0 < self.duration_s <= MOST_DURATION_S:
@@ -104,6 +109,7 @@ def live(
     record_audio: RecordAudioOption = None,
     overwrite: OverwriteOption = False,
     profile: ProfileOption = None,
+    learn: LearnOption = False,
     asr: AsrOption = None,
     vectors: VectorsOption = None,
     embedder: EmbedderOption = None,
@@ -124,6 +130,7 @@ def live(
         record_audio,
         overwrite,
         profile,
+        learn,
         asr,
         vectors,
         embedder,
@@ -189,6 +196,7 @@ def demo(
         record_audio,
         overwrite,
         profile,
+        False,
         asr,
         vectors,
         embedder,
@@ -231,7 +239,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         asr = options.asr
         listening = listening_of(
             bundle,
-            open_profile(bundle, options.profile),
+            *open_profile(bundle, options.profile, options.learn),
             hop_s=options.hop_s,
             smoothing_s=options.smoothing_s,
             gate=options.gate,
@@ -260,6 +268,8 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
                 session.stop(STOP_S)
                 recorder.close()
                 notices.tell()
+            if options.learn and options.profile is not None:
+                _learn(options.profile, session.engine)
             for line in summary_lines(timeline, session.snapshot.position_s):
                 echo(line, err=options.jsonl)
         except OSError:
@@ -276,6 +286,19 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         raise session.error
     if notices.failed:
         raise typer.Exit(EXIT_ERROR)
+
+
+def _learn(name: str, engine: Engine) -> None:
+    """Keep what was heard of a voice, and tell."""
+    from ser_stream.cli.assembly import today
+    from ser_stream.profiles import MIN_SPEECH_S, learn
+
+    if learn(name, engine, today()) is None:
+        told = f"{engine.voiced_s:.0f} s of speech, {MIN_SPEECH_S:g} s are needed"
+        echo(f"note: nothing was learnt of the voice {name!r}: {told}", err=True)
+    else:
+        undo = f"ser-stream profiles --unlearn {name}"
+        echo(f"note: learnt from {engine.voiced_s:.0f} s of the voice {name!r}; {undo}", err=True)
 
 
 class _RecordingNotices:
@@ -321,8 +344,8 @@ def _watch(
 
     engine, source = session.engine, session.source
     title = f"ser-stream  {source.name}  {source.sample_rate_hz / 1000:g} kHz"
-    if engine.profile is not None:
-        title += f"  profile {engine.profile.name}"
+    if engine.profile_name is not None:
+        title += f"  profile {engine.profile_name}"
     title = printable(title)
 
     position_s, moved_s = 0.0, time.monotonic()

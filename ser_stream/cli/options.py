@@ -62,5 +62,12 @@ EmbedderOption = Annotated[
     typer.Option("--embedder", help="Speaker embedder, for models that are told who speaks."),
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", help="Your voice's profile; see calibrate.")
+    str | None, typer.Option("--profile", help="Your voice's profile; see calibrate and --learn.")
+]
+LearnOption = Annotated[
+    bool,
+    typer.Option(
+        "--learn",
+        help="Keep what is heard of the voice of --profile, as statistics, for later.",
+    ),
 ]

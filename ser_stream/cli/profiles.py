@@ -59,6 +59,32 @@ def calibrate(
     echo(f"profile {profile!r}: {recorder.speech_s:.1f} s of speech, {path}")
 
 
+def profiles(
+    unlearn: Annotated[
+        str | None, typer.Option("--unlearn", help="Take back what was learnt of a voice last.")
+    ] = None,
+) -> None:
+    """List the voices that are known: profiles, and what was learnt of voices with --learn."""
+    from ser_stream.models.profile import Profile
+    from ser_stream.profiles import list_profiles, list_voices, profile_path, voice_path
+    from ser_stream.profiles import unlearn as take_back
+
+    if unlearn is not None:
+        left = take_back(unlearn)
+        echo(f"voice {unlearn!r}: {'as it was before' if left else 'nothing is left'}")
+        return
+    read, learnt = list_profiles(), list_voices()
+    for name in sorted({*read, *learnt}):
+        told = []
+        for known, path, how in ((read, profile_path, "read"), (learnt, voice_path, "learnt")):
+            if name in known:
+                voice = Profile.load(path(name))
+                told.append(f"{how} {voice.created}: {voice.voiced_s:.0f} s")
+        echo(f"{name}  {', '.join(told)}")
+    if not (read or learnt):
+        echo("no profile yet; make one with ser-stream calibrate", err=True)
+
+
 def _guided(source: AudioSource, bundle: ModelBundle, wanted_s: float) -> ProfileRecorder:
     """Show a text to read, and listen until there is enough of it."""
     from rich.console import Console

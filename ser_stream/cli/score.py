@@ -101,12 +101,13 @@ def score(
         bundle = open_bundle(model)
         if neutral:
             check_profiles(bundle)
-            known = recorder_of(bundle, neutral).finish("neutral", today(), NEUTRAL_S)
+            known, voice = recorder_of(bundle, neutral).finish("neutral", today(), NEUTRAL_S), None
         else:
-            known = open_profile(bundle, profile)
+            known, voice = open_profile(bundle, profile)
         listening = listening_of(
             bundle,
             known,
+            voice,
             hop_s=hop,
             smoothing_s=smoothing,
             gate=gate,
@@ -122,11 +123,10 @@ def score(
         no_window = dict.fromkeys(
             prediction_row(Prediction(0, 0, State.WARMING_UP), meta.labels, meta.sample_rate_hz)
         )
-        profile_name = None if known is None else known.name
 
         def by(path: Path) -> dict[str, str | None]:
             whom = None if speakers is None else speakers.of(path)
-            return {"speaker": whom, "profile": profile_name}
+            return {"speaker": whom, "profile": engine.profile_name}
 
         for path in batch:
 

@@ -89,6 +89,16 @@ class FrontEnd:
         self._frames.restart()
         self._moments.reset()
 
+    @property
+    def heard(self) -> Moments:
+        """What the normaliser knows of the speaker now; a copy."""
+        return self._normalizer.now
+
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of voiced speech since the last `reset`."""
+        return self._normalizer.voiced_s
+
     def know(self, moments: Moments | None) -> None:
         """From the next `reset` on begin with ``moments`` of the speaker; None with nothing."""
         self._normalizer.begin_with(moments)

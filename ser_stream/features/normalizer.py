@@ -221,6 +221,17 @@ class Normalizer:
             np.zeros(self.moments_width) if before is None else before.rows.copy()
         )
         self._loudest_db = -np.inf
+        self._voiced = 0
+
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of voiced speech since the last `reset`."""
+        return self._voiced / self._frames_per_s
+
+    @property
+    def now(self) -> Moments:
+        """What is known of the speaker after the newest frame; a copy."""
+        return Moments(self._moments.copy())
 
     def begin_with(self, moments: Moments | None) -> None:
         """From the next `reset` on begin with ``moments`` of the same speaker; None with nothing.
@@ -255,6 +266,7 @@ class Normalizer:
             frames, self.config, self._frames_per_s, self._loudest_db
         )
         self._loudest_db = float(loudest_db[-1])
+        self._voiced += int(voiced.sum())
         own = Moments(rows)
         own.weight[:] = 1.0
         own.level_db[:] = frames.level_db

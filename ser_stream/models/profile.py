@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 
 from ser_stream.errors import ConfigError, SerStreamError
-from ser_stream.features.normalizer import Moments, Normalizer
+from ser_stream.features.normalizer import Moments, Normalizer, NormalizerState
 from ser_stream.files import os_reason, write_text
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.printable import one_line
@@ -112,6 +112,16 @@ class Profile:
         return normalizer.profile(
             weight, self.level_db, np.array(self.mean), np.array(self.variance)
         )
+
+
+def check_adapts(bundle: ModelBundle) -> None:
+    """Refuse a model that learns nothing of a speaker.
+
+    Raises:
+        ProfileError: it does not.
+    """
+    if bundle.meta.normalizer_state is not NormalizerState.RUNNING:
+        raise ProfileError(f"{bundle.meta.name} does not adapt to a speaker")
 
 
 def check_profiles(bundle: ModelBundle) -> None:

@@ -94,11 +94,7 @@ def score_file(
         ``on_prediction`` and ``on_progress`` raise is passed on.
     """
     speaker = None if speakers is None else speakers.of(path)
-    unscored = FileScore(
-        path,
-        speaker=speaker,
-        profile=None if engine.profile is None else engine.profile.name,
-    )
+    unscored = FileScore(path, speaker=speaker, profile=engine.profile_name)
     origin = None
     try:
         engine.know(None if speakers is None else speakers.known(speaker))

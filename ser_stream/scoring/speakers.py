@@ -20,6 +20,7 @@ from ser_stream.errors import AudioError, ConfigError, SerStreamError
 from ser_stream.features.frontend import FrontEnd
 from ser_stream.features.normalizer import Moments, NormalizerState
 from ser_stream.models.bundle import ModelBundle
+from ser_stream.models.profile import check_adapts
 from ser_stream.printable import excerpt
 from ser_stream.tables import file_in_table, table_rows
 from ser_stream.types import Float32
@@ -76,14 +77,11 @@ class Speakers:
         speaker_of: names the speaker of a recording.
 
     Raises:
-        ConfigError: the model adapts to nobody.
+        ProfileError: the model adapts to nobody.
     """
 
     def __init__(self, bundle: ModelBundle, speaker_of: SpeakerOf) -> None:
-        if bundle.meta.normalizer_state is not NormalizerState.RUNNING:
-            raise ConfigError(
-                f"{bundle.meta.name} does not adapt to a speaker: --speaker is of no use to it"
-            )
+        check_adapts(bundle)
         self.of = speaker_of
         self._bundle = bundle
         self._sums: dict[str, list[int]] = {}

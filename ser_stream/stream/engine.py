@@ -16,7 +16,7 @@ from ser_stream.features.normalizer import Moments, NormalizerState
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.embedder import SpeakerEmbedder, check_embedder
 from ser_stream.models.inputs import Inputs, stacked
-from ser_stream.models.profile import Profile, check_profiles
+from ser_stream.models.profile import Profile, check_adapts, check_profiles
 from ser_stream.models.settings import GateConfig, SmoothingConfig
 from ser_stream.stream.detector import SileroDetector, SpeechDetector
 from ser_stream.stream.gate import SpeechGate
@@ -52,6 +52,7 @@ class EngineConfig:
         gate: settings of the speech gate; True takes the bundle's, False lets every window through.
         normalizer: state of the normaliser; None takes the one that the model was trained for.
         profile: the speaker's neutral voice, in place of what is heard.
+        voice: what was heard of the speaker in earlier streams, to begin with.
     """
 
     hop_s: float | None = None
@@ -59,6 +60,7 @@ class EngineConfig:
     gate: GateConfig | bool = True
     normalizer: NormalizerState | None = None
     profile: Profile | None = None
+    voice: Profile | None = None
 
     def __post_init__(self) -> None:
         if self.profile is not None and self.normalizer not in (None, NormalizerState.RUNNING):
@@ -108,7 +110,7 @@ class Engine:
         if config.profile is not None:
             check_profiles(bundle)
         self.bundle = bundle
-        self.profile = config.profile
+        self.profile, self.voice = config.profile, config.voice
         self.word_source: WordSource | None = None
         self._reader = reader
         self._speaker = None
@@ -125,6 +127,12 @@ class Engine:
         normalizer = bundle.make_normalizer(config.normalizer)
         if config.profile is not None:
             normalizer.use_profile(config.profile.moments(normalizer, 1.0 / bundle.hop_s))
+        self._begins_with: Moments | None = None
+        if config.voice is not None:
+            check_adapts(bundle)
+            self._begins_with = config.voice.moments(normalizer, 1.0 / bundle.hop_s)
+            normalizer.begin_with(self._begins_with)
+            normalizer.reset()
         piece_frames = MAX_PIECE // self._hop_length + 1
         self._front_end = FrontEnd(
             bundle.extractor,
@@ -151,6 +159,22 @@ class Engine:
     def hop_s(self) -> float:
         """Step between predictions in seconds, in whole frames."""
         return self.hop_frames * self.bundle.hop_s
+
+    @property
+    def profile_name(self) -> str | None:
+        """Name of whose neutral or earlier voice is gone by; None of nobody's."""
+        known = self.voice if self.profile is None else self.profile
+        return None if known is None else known.name
+
+    @property
+    def heard(self) -> Moments:
+        """What is known of the speaker from this stream, and from what it began with."""
+        return self._front_end.heard
+
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of voiced speech since the last `reset`."""
+        return self._front_end.voiced_s
 
     @property
     def warm_up_samples(self) -> int:
@@ -226,9 +250,9 @@ class Engine:
         """From the next `reset` on begin with what was heard of the speaker in other recordings.
 
         Args:
-            moments: of a normaliser of the same bundle; None begins with nothing.
+            moments: of a normaliser of the same bundle; None begins with the configured voice.
         """
-        self._front_end.know(moments)
+        self._front_end.know(self._begins_with if moments is None else moments)
 
     def reset(self) -> None:
         """Forget the stream, and what was heard of the speaker in it."""

@@ -42,6 +42,7 @@ class Listening:
         gate: whether windows without speech are left out.
         normalizer: state of the normaliser; None takes the one that the model was trained for.
         profile: the speaker's neutral voice, in place of what is heard.
+        voice: what was heard of the speaker in earlier streams, to begin with.
         reader: vectors of words, for models that read some.
         embedder: who speaks, for models that are told.
         open_words: makes what listens for words in a session, from its source's rate in Hz.
@@ -53,6 +54,7 @@ class Listening:
     gate: bool = True
     normalizer: NormalizerState | None = None
     profile: Profile | None = None
+    voice: Profile | None = None
     reader: WordReader | None = None
     embedder: SpeakerEmbedder | None = None
     open_words: Callable[[int], WordTap] | None = field(default=None, compare=False)
@@ -64,7 +66,9 @@ class Listening:
             ConfigError: a value is out of range, or the embedder is not the model's.
             ProfileError: the profile is of no use to the model.
         """
-        config = EngineConfig(self.hop_s, self.smoothing, self.gate, self.normalizer, self.profile)
+        config = EngineConfig(
+            self.hop_s, self.smoothing, self.gate, self.normalizer, self.profile, self.voice
+        )
         return Engine(self.bundle, config, detector, self.reader, self.embedder)
 
     def session(

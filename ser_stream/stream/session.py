@@ -215,7 +215,7 @@ class Session:
             speech_now=self.engine.speech_now,
             words=self._recent_words(position_s),
             health=self._health(position_s, latency_s),
-            profile=None if self.engine.profile is None else self.engine.profile.name,
+            profile=self.engine.profile_name,
         )
         for prediction in predictions:
             for sink in self._sinks:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ser_stream.cli import app
 from ser_stream.errors import ConfigError
+from ser_stream.models.profile import ProfileError
 from ser_stream.scoring.recordings import FileScore, score_file
 from ser_stream.scoring.speakers import Speakers, speaker_of
 from ser_stream.stream.engine import Engine
@@ -112,7 +113,7 @@ def test_a_model_that_does_not_adapt_is_told(tmp_path):
     from ser_stream.models.bundle import ModelBundle
 
     fixed = ModelBundle.load(edited(tmp_path, normalizer_state="cold"))
-    with pytest.raises(ConfigError, match="does not adapt to a speaker"):
+    with pytest.raises(ProfileError, match="does not adapt to a speaker"):
         Speakers(fixed, speaker_of("all"))
 
 
