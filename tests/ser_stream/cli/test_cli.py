@@ -59,7 +59,8 @@ def test_a_folder_is_scored_and_its_bad_files_become_rows(folder):
     assert set(rows) == {"a.wav", "b.flac", "silence.wav", *BAD}
     header = result.stdout.splitlines()[0].split(",")
     assert header == ["path", "duration_s", "windows", "state", "label", "confidence", *LABELS,
-                      "derived_valence", "derived_arousal", "transcript", "error"]  # fmt: skip
+                      "derived_valence", "derived_arousal", "transcript", "speaker", "profile",
+                      "error"]  # fmt: skip
     for name, message in BAD.items():
         assert message in rows[name]["error"]
         assert rows[name]["state"] == rows[name]["label"] == rows[name]["angry"] == ""
