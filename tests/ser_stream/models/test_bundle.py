@@ -13,6 +13,7 @@ import pytest
 from ser_stream.errors import BundleError, ConfigError
 from ser_stream.features.normalizer import NormalizerState
 from ser_stream.models.bundle import ModelBundle, default_model_path
+from ser_stream.models.inputs import stacked
 from ser_stream.models.metadata import METADATA_KEY, ModelMeta
 from ser_stream.models.settings import GateConfig
 from tests.helpers.edited_bundle import edited
@@ -241,3 +242,19 @@ def test_files_that_are_no_bundles_are_refused(tmp_path):
 def test_metadata_is_checked_when_it_is_made(bundle):
     with pytest.raises(ConfigError, match="temperature"):
         replace(bundle.meta, temperature=-1.0)
+
+
+def test_windows_are_stacked_by_name():
+    x = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    # One of them as a window of a larger array is, not contiguous.
+    windows = [
+        {"features": x[0, :, ::2], "text_lengths": np.int64(3)},
+        {"features": x[1, :, ::2], "text_lengths": np.int64(0)},
+    ]
+    both, one = stacked(windows), stacked(windows[:1])
+    np.testing.assert_array_equal(both["features"], x[:, :, ::2])
+    assert both["text_lengths"].tolist() == [3, 0]
+    for name, values in one.items():
+        assert values.flags.c_contiguous
+        assert values.dtype == both[name].dtype
+        np.testing.assert_array_equal(values, both[name][:1])
