@@ -118,7 +118,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path, recorder):
         Recording(tmp_path / "a.csv", tmp_path / "a.ogg")
     with pytest.raises(SerStreamError, match=r"name a \.jsonl or a \.csv"):
         Recording(tmp_path / "a.xlsx")
-    with pytest.raises(SerStreamError, match="FLAC knows no rate"):
+    with pytest.raises(SerStreamError, match="FLAC has no rate"):
         recorder.begin(Recording(tmp_path / "a.csv", tmp_path / "a.flac"), 65537)
     assert recorder.recording is None
     # Nothing is left of a recording that did not begin.
