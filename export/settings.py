@@ -13,9 +13,6 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import METADATA_KEY
 from training.recipe.config import Recipe
 
-# Fields of a recipe, and of a model file's metadata, that only the runtime uses.
-SETTINGS = ("smoothing", "gate", "sure")
-
 
 def write_settings(path: Path, recipe: Recipe, target: Path) -> str:
     """Write the model of ``path`` with smoothing, gate and ``sure`` of ``recipe`` to ``target``.
@@ -31,10 +28,14 @@ def write_settings(path: Path, recipe: Recipe, target: Path) -> str:
     """
     meta = ModelBundle.load(path).meta
     fields = recipe.as_dict()
+    # What only the runtime uses.
+    settings = {name: fields[name] for name in ("smoothing", "gate", "sure")}
     meta = replace(
         meta,
-        **{name: getattr(recipe, name) for name in SETTINGS},
-        recipe={**meta.recipe, **{name: fields[name] for name in SETTINGS}},
+        smoothing=recipe.smoothing,
+        gate=recipe.gate,
+        sure=recipe.sure,
+        recipe={**meta.recipe, **settings},
     )
     model = onnx.load(path, load_external_data=False)
     del model.metadata_props[:]

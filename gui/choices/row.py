@@ -27,6 +27,7 @@ from ser_stream.models.bundle import ModelBundle, default_model_path
 from ser_stream.models.profile import Profile
 from ser_stream.profiles import list_profiles, load_profile
 from ser_stream.stream.listening import Listening
+from ser_stream.typed import typed
 from ser_stream.types import AudioSource
 
 DEFAULT_INPUT = "Default microphone"
@@ -58,7 +59,7 @@ def present_devices(listening: bool) -> list[Device]:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LISTING_TIMEOUT_S, check=True
         )
-        return [Device(**row) for row in json.loads(done.stdout)]
+        return [typed(row, Device) for row in json.loads(done.stdout)]
     except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
         raise DeviceError(f"cannot look for microphones: {error}") from error
 

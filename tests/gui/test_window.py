@@ -321,9 +321,10 @@ def test_another_process_lists_devices_while_one_is_open(monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     assert choices_module.present_devices(True) == [Device(3, "New", "ALSA", 1, 16000, False)]
     assert seen[0][-2:] == ["devices", "--json"]
-    listed = "rubbish"
-    with pytest.raises(DeviceError, match="cannot look for microphones"):
-        choices_module.present_devices(True)
+    for rubbish in ("rubbish", "5", '[{"index": "x", "name": "New"}]', "[[]]"):
+        listed = rubbish
+        with pytest.raises(DeviceError, match="cannot look for microphones"):
+            choices_module.present_devices(True)
 
 
 def test_the_command_lists_devices_as_json():

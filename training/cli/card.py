@@ -71,6 +71,7 @@ def card_command(
 def _kept_card(path: Path) -> dict[str, Any]:
     """A card that lies there from before; empty without one that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return card if isinstance(card, dict) else {}

@@ -257,9 +257,10 @@ def test_several_cards_make_a_table_and_are_not_made_twice(model, data, tmp_path
     for digest in (card["measured"]["model"], card["measured"]["detector"]):
         kept.write_text(kept.read_text().replace(digest, "0" * 64))
         assert run("--no-robustness").count("of this file already") == 1
-    # Nor is one whose writing was cut off.
-    kept.write_text(kept.read_text()[:100])
-    assert run("--no-robustness").count("of this file already") == 1
+    # Nor is one whose writing was cut off, nor what is no card.
+    for text in (kept.read_text()[:100], "[]"):
+        kept.write_text(text)
+        assert run("--no-robustness").count("of this file already") == 1
 
 
 @pytest.fixture
