@@ -58,7 +58,7 @@ class IronyRow:
     Attributes:
         variant: of the recipe ``mscnn_spu``.
         asked: a key of `LABELS`.
-        hears: in words.
+        hears: its inputs, in words.
     """
 
     variant: str
@@ -176,7 +176,7 @@ def of_tones(confusion: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def table_of(uar: Mapping[str, Float64], tone: Mapping[str, Float64]) -> str:
-    """The table in Markdown; values are per fold."""
+    """The table in Markdown; values are per fold, (folds,)."""
     voice, words = uar[VOICE.key], uar[WORDS.key]
     # Who hears one half must get that right, and then guess the other.
     label = {"sound": voice / 2, "words": words / 2, "both": voice * words}

@@ -59,6 +59,7 @@ class TimedBundle:
         return getattr(self._bundle, name)
 
     def __call__(self, *window: Any) -> Float32:
+        """Logits (batch, classes), and note how long they took."""
         began = time.perf_counter()
         result = self._bundle(*window)
         self.spent_s = time.perf_counter() - began
@@ -87,7 +88,7 @@ def engine_updates(bundle: ModelBundle, speech: Float32, gate: bool) -> dict[str
 
 
 def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray] | None:
-    """The same for librosa over the whole window and PyTorch eager; None without them."""
+    """The same (n,) for librosa over the whole window and PyTorch eager; None without them."""
     try:
         import librosa
         import torch
@@ -137,7 +138,7 @@ def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray]
 
 
 def show(title: str, table: dict[str, np.ndarray]) -> None:
-    """Print p50 and p99 of every part."""
+    """Print p50 and p99 of every part, (n,) each."""
     print(f"{title} ({len(table['total'])} updates)")
     for name, ms in table.items():
         p50, p99 = np.percentile(ms, [50, 99])
@@ -212,7 +213,7 @@ def watch_memory(pid: int, peak_mb: list[float]) -> None:
 
 
 def first_block_s(arguments: list[str]) -> float:
-    """Seconds from process start to the line that tells of the first accepted block."""
+    """Seconds from process start to the line about the first accepted block."""
     began = time.monotonic()
     with subprocess.Popen(
         [*COMMAND, *arguments, "--jsonl", "--duration", "0.5"],

@@ -1,4 +1,4 @@
-"""Print how well an embedder tells speakers apart that it never heard, and what it costs.
+"""Print how well an embedder separates speakers that are not in its training, and what it costs.
 
     python benchmarks/bench_speakers.py xvector.onnx --corpus crema-d=DIR --unseen ravdess=DIR
 
@@ -33,14 +33,14 @@ from training.data.corpora import Utterance, read_corpus
 from training.data.folds import split_by_speaker
 from training.speakers.trials import JOINED, Trials, joined_recordings
 
-# As the shipped model's front end hears: 64 ms every 16 ms, 60 Hz to 5.3 kHz.
+# The frames and bands of the shipped model: 64 ms every 16 ms, 60 Hz to 5.3 kHz.
 MFCC = MfccConfig(n_fft=1024, hop_length=256, n_mels=48, n_mfcc=20, f_min_hz=60.0, f_max_hz=5300.0)
 RATE_HZ = 16000
 SEXES = "VideoDemographics.csv"
 
 
 def load(utterance: Utterance) -> Float32:
-    """Samples of a clip."""
+    """Samples of a clip, float32 (n,)."""
     return load_audio(utterance.path, RATE_HZ, utterance.start_s, utterance.end_s)
 
 
@@ -61,7 +61,7 @@ class Naive:
 
 
 def sexes_of(folder: Path, corpus: str) -> dict[str, str]:
-    """Sex of each speaker where the corpus tells."""
+    """Sex of each speaker where the corpus gives it."""
     if corpus == "ravdess":
         # Odd actors are male (Livingstone & Russo, 2018).
         return {f"ravdess/{i:02d}": "F" if i % 2 == 0 else "M" for i in range(1, 25)}
@@ -72,7 +72,7 @@ def sexes_of(folder: Path, corpus: str) -> dict[str, str]:
 
 
 def rates(embeddings: np.ndarray, speakers: Sequence[str], sexes: dict[str, str]) -> str:
-    """Equal error rate of all pairs, and of those of one sex."""
+    """Equal error rate of all pairs of embeddings (clips, dimension), and of pairs of one sex."""
     trials = Trials.of(embeddings, speakers)
     told = f"{100 * trials.error_rate():5.1f}"
     if all(s in sexes for s in speakers):
@@ -90,7 +90,7 @@ def measure(
     naive: Naive,
     centre: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Print the rows of one corpus."""
+    """Print the rows of one corpus for embeddings (clips, dimension)."""
     clips = [load(u) for u in heard]
     who = [u.speaker for u in heard]
     mean, deviation = centre

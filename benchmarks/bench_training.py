@@ -45,7 +45,7 @@ RECIPES = (
 
 
 def speech(seconds: float) -> np.ndarray:
-    """The demo clip, repeated to ``seconds``."""
+    """The demo clip, repeated to ``seconds``, float32 (n,)."""
     path = resources.files("ser_stream") / "demo" / "demo.flac"
     samples, _ = soundfile.read(str(path), dtype="float32")
     return np.resize(samples, int(seconds * RATE_HZ))
@@ -97,7 +97,7 @@ def windows_per_s(recipe: Recipe, where: Launch, repeats: int) -> float:
 
 
 def librosa_features(recipe: Recipe, x: np.ndarray) -> Callable[[], object]:
-    """The same features by librosa."""
+    """The same features by librosa, of samples (n,)."""
     import librosa
 
     p = recipe.frontend_params
@@ -144,7 +144,7 @@ def librosa_features(recipe: Recipe, x: np.ndarray) -> Callable[[], object]:
 
 
 def compare_features(x: np.ndarray, repeats: int) -> None:
-    """Print the speed of every front end on ``x`` beside librosa's."""
+    """Print the speed of every front end on ``x`` (n,) beside librosa's."""
     seconds = len(x) / RATE_HZ
     print(f"features of {seconds:g} s of speech, one thread, times real time (median)")
     print(f"{'front end':<32}{'ser-stream':>12}{'librosa':>12}{'ratio':>8}")

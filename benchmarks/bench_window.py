@@ -7,7 +7,7 @@ Needs a display; without hardware: ``Xvfb :97 -screen 0 1600x1200x24 &`` and ``D
 part runs in a process of its own.
 
 - *opening*: from the start of the interpreter until the window is drawn, and until the first block
-  is heard (the model is read by then).
+  comes in (the model is read by then).
 - *frames*: the live page with everything on it, 30 frames a second; a frame's time is from
   the tick until everything that it has changed is drawn. A frame is dropped when a tick comes
   more than half a frame late.
@@ -130,7 +130,7 @@ def resident_mb() -> float:
 
 
 def opening(arguments: argparse.Namespace) -> None:
-    """How long until the window is there and hears."""
+    """How long until the window is drawn and gets sound."""
     application, window = open_window()
     application.processEvents()
     drawn_s = time.time() - arguments.began

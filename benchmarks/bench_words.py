@@ -108,10 +108,10 @@ class WordWatch:
 def live(
     playlist: Path, seconds: float, bundle: ModelBundle, asr: str | None, reader: WordReader | None
 ) -> tuple[WordWatch, Path, float]:
-    """Hear ``playlist`` through the virtual microphone.
+    """Record ``playlist`` through the virtual microphone.
 
     Returns:
-        What was noted, the recording of what was heard, processor seconds per second.
+        What was noted, the recording, processor seconds per second.
     """
     taped = playlist.with_name(f"taped-{asr is not None}.wav")
     with Microphone("pulse") as microphone:

@@ -50,7 +50,7 @@ PHRASES = (
 
 
 def speak(phrase: Phrase) -> np.ndarray:
-    """Synthesise one phrase as float32 at 16 kHz, its loudest 50 ms at ``level_dbfs``."""
+    """Synthesise one phrase as float32 (n,) at 16 kHz, its loudest 50 ms at ``level_dbfs``."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "phrase.wav"
         subprocess.run(

@@ -62,7 +62,7 @@ def version_option(command: str) -> Any:
 
 
 def drop_output() -> None:
-    """Write stdout to nowhere from now on, because nobody reads it any more.
+    """Write stdout to nowhere from now on, because its reader has ended.
 
     Otherwise the interpreter tries again at its end, and complains.
     """

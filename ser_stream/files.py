@@ -1,4 +1,4 @@
-"""Files that this project writes: in one step, in the user's folders, and told apart by digest."""
+"""Files that this project writes: in one step, in the user's folders, and identified by digest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ser_stream.errors import ConfigError
 APP = "ser-stream"
 CACHE = "SER_STREAM_CACHE"
 CONFIG = "SER_STREAM_CONFIG"
-# Part of every temporary name, so that what a killed process left can be told.
+# Part of every temporary name, so that leftovers of a killed process can be recognised.
 PART = ".part"
 
 
@@ -102,7 +102,7 @@ def write_text(path: str | Path, text: str, *, private: bool = False) -> None:
 
 
 def create_together(paths: Sequence[Path], *, overwrite: bool = False) -> list[io.FileIO]:
-    """Create files to be written and read without a buffer; ``name`` of each tells its path.
+    """Create files to be written and read without a buffer; ``name`` of each is its path.
 
     A file that exists is left alone: then all get the same number, ``talk-2.csv`` and
     ``talk-2.wav``. No two processes get the same file. A device or a pipe is opened as it is.

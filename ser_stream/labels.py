@@ -40,7 +40,7 @@ class Emotion:
 
 DASHES = ("solid", "dash", "dot", "dash-dot", "dash-dot-dot")
 
-# Okabe & Ito, "Color Universal Design", 2008, which people with any colour vision tell apart;
+# Okabe & Ito, "Color Universal Design", 2008, which differ for any colour vision;
 # yellow is too faint on white, and black cannot be seen on black.
 _VERMILION, _ORANGE, _GREEN, _SKY = "#D55E00", "#E69F00", "#009E73", "#56B4E9"
 _PURPLE, _BLUE, _GREY = "#CC79A7", "#0072B2", "#999999"

@@ -103,7 +103,7 @@ def parsed_table(
 
     Raises:
         SerStreamError: an ``error``: not a table, a column that is missing or comes twice, or a row
-            with too many cells, told by its line.
+            with too many cells; the message has its line.
     """
     rows = _raw_rows(path, text.removeprefix(BOM), error)
     header = next(rows, None)

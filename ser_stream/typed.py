@@ -60,7 +60,7 @@ class TableError(ConfigError):
 
 
 class FieldError(ConfigError):
-    """A value that a dataclass refuses in ``__post_init__``, told with the name of its field."""
+    """A value that a dataclass refuses in ``__post_init__``, with the name of its field."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")

@@ -114,7 +114,7 @@ class Prediction:
         posterior: softmax of the scaled logits, float32 (classes,); None with ``logits``.
         smoothed: belief after this window, see `ser_stream.stream.smoothing`; None with ``logits``.
         speech: share of the window that the speech gate calls speech; None without a gate.
-        words: texts of the window's words; None where nobody listens for words.
+        words: texts of the window's words; None where no recogniser runs.
     """
 
     start: int
@@ -140,7 +140,7 @@ class Health:
         latency_s: from the capture of a window's last sample to its prediction; None for files.
         device: "running", "stopped", or what went wrong.
         recognizer: of words, like ``device``; None where none listens.
-        recognizer_lag_s: sound that was heard and is not yet recognised.
+        recognizer_lag_s: sound that came in and is not yet recognised.
     """
 
     overflows: int = 0

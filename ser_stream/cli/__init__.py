@@ -23,7 +23,7 @@ from ser_stream.errors import CommandLineError
 
 
 class _Commands(TyperGroup):
-    """The commands; a recording in the place of one is told where it belongs."""
+    """The commands; a recording in the place of one gets a hint."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]

@@ -86,9 +86,9 @@ def listening_of(
         smoothing_s: seconds of speech that count as one observation; the bundle's without.
         gate: as in `Listening`.
         vectors: file of the vectors of words, for models that read some.
-        embedder: file of what tells who speaks, for models that are told.
+        embedder: file of a speaker embedder, for models that take embeddings.
         open_words: as in `Listening`.
-        hears_words: somebody recognises words or has written them down; the note says what to add.
+        hears_words: words are recognised or transcribed; the note says what to add.
 
     Raises:
         BundleError: the embedder cannot be used.

@@ -302,7 +302,7 @@ def _learn(name: str, engine: Engine) -> None:
 
 
 class _RecordingNotices:
-    """Tells on stderr what becomes of a recording."""
+    """Reports the state of a recording on stderr."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -310,7 +310,7 @@ class _RecordingNotices:
         self.failed = False
 
     def begin(self, wanted: Recording, sample_rate_hz: int, overwrite: bool) -> None:
-        """Begin it, and tell where a file has got another name."""
+        """Begin it, and report files that got another name."""
         if not wanted.paths:
             return
         got = self._recorder.begin(wanted, sample_rate_hz, overwrite)
@@ -319,7 +319,7 @@ class _RecordingNotices:
                 echo(f"note: {path} exists, recording to {own}; see --overwrite", err=True)
 
     def tell(self) -> None:
-        """Tell what is new."""
+        """Report what is new."""
         note, recording = self._recorder.note, self._recorder.recording
         if note != self._noted and recording is not None:
             self._noted = note

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ser_stream.profiles import ProfileRecorder
     from ser_stream.types import AudioSource
 
-# A reading ends after this many times the speech that it wants.
+# A calibration fails after this many times the speech that it needs.
 PATIENCE = 4.0
 # Speech that a profile may be made of.
 LEAST_S, MOST_S = 5.0, 600.0

@@ -79,7 +79,7 @@ class Batch:
             self._bar.update(self._task, completed=self.done + share)
 
     def fail(self, path: Path, reason: str) -> None:
-        """Tell why a recording failed, and count it."""
+        """Report why a recording failed, and count it."""
         self.failed += 1
         line = f"error: {path}: {reason}"
         if self._bar is None:
@@ -96,7 +96,7 @@ def batch_of(
     """Find recordings and write their table; end the command with its exit code if some failed.
 
     The file ``output`` appears, or is replaced, once all is done. If the batch is cut short, what
-    there is of the table is kept under another name, which is told.
+    there is of the table is kept under another name, which is reported.
 
     Args:
         verb: what is done to a recording, as "scored".
@@ -122,7 +122,7 @@ def batch_of(
             with _table(output, jsonl, kept) as writer:
                 batch = Batch(verb, files, writer, bar)
                 yield batch
-        except BrokenPipeError:  # nobody reads on
+        except BrokenPipeError:  # the reader has ended
             raise
         except BaseException as error:
             if bar is not None:
@@ -139,7 +139,7 @@ def batch_of(
 
 
 def _tell_end(error: BaseException, batch: Batch, output: Path | None, kept: list[Path]) -> None:
-    """Tell what is kept of a batch that is cut short, and how to go on."""
+    """Report what is kept of a batch that is cut short, and how to resume it."""
     how = "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "broken off"
     line = f"{how}: {batch.verb} {batch.done} of {batch.total} files"
     if kept:

@@ -31,7 +31,7 @@ REVERSE = Style(reverse=True)
 
 @lru_cache(maxsize=8)
 def class_marks(labels: tuple[str, ...]) -> dict[str, tuple[str, Style]]:
-    """Letter and colour of each class: either tells it, so that neither is needed alone."""
+    """Letter and colour of each class: either identifies it."""
     emotions = emotions_of(labels)
     return {n: (e.letter, Style(color=e.terminal)) for n, e in zip(labels, emotions, strict=True)}
 
@@ -50,7 +50,7 @@ class MeterView:
 class Meter:
     """Lay out a `MeterView` for any width from 40 to 200 columns.
 
-    Ten lines and one per class, and one more where somebody listens for words.
+    Ten lines and one per class, and one more where words are recognised.
     """
 
     def __init__(self, view: MeterView) -> None:

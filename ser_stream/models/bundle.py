@@ -150,7 +150,7 @@ class ModelBundle:
 
         Args:
             inputs: one array (batch, ...) for each of the graph's inputs. An embedder's embedding
-                and words may be missing: that of nobody and none are taken in their place.
+                and words may be missing: zeros and no words take their place.
 
         Raises:
             BundleError: a name or a shape is another one, or ONNX Runtime fails.

@@ -58,7 +58,7 @@ class Voicing:
     def of(
         self, frames: Frames, frames_per_s: float, loudest_db: float = -np.inf
     ) -> tuple[NDArray[np.bool_], float]:
-        """One flag per frame, and what to give as ``loudest_db`` with the frames after them."""
+        """One flag per frame, bool (frames,), and ``loudest_db`` for the frames after them."""
         if not len(frames):
             return np.zeros(0, dtype=np.bool_), loudest_db
         voiced, loudest = voiced_frames(
@@ -231,7 +231,7 @@ class SpeakerEmbedder:
         return self.extractor.sample_rate_hz / self.extractor.hop_length
 
     def nobody(self) -> Float32:
-        """The embedding of nobody in particular: zeros, float32 (dimension,)."""
+        """The embedding of an unknown speaker: zeros, float32 (dimension,)."""
         return np.zeros(self.dimension, dtype=np.float32)
 
     def embed(self, features: Float32) -> Float32:
@@ -312,7 +312,7 @@ def check_embedder(bundle: ModelBundle, embedder: SpeakerEmbedder) -> None:
     """See to it that ``embedder`` is the one that a model was trained with.
 
     Raises:
-        ConfigError: the model is told nothing of who speaks, or by another embedder.
+        ConfigError: the model takes no embeddings, or those of another embedder.
     """
     wanted = bundle.meta.speaker
     if wanted is None:
@@ -331,6 +331,6 @@ def check_embedder(bundle: ModelBundle, embedder: SpeakerEmbedder) -> None:
 
 
 def unit(embedding: Float32) -> Float32:
-    """Scale to length 1, float32 of the same shape; zeros stay zeros."""
+    """Scale the last axis of (..., n) to length 1, float32; zeros stay zeros."""
     length = np.linalg.norm(embedding)
     return np.asarray(embedding / max(float(length), 1e-12), dtype=np.float32)

@@ -51,7 +51,7 @@ class SpeakerInput:
     """The speaker embedding that a model is given beside the sound; its embedder stays outside.
 
     Attributes:
-        dimension: of the embedding; zeros stand for nobody in particular.
+        dimension: of the embedding; zeros stand for an unknown speaker.
         embedder: name of the file that the model was trained with...
         digest: ...and its SHA-256, hexadecimal.
     """
@@ -79,7 +79,7 @@ def check_labels(labels: Sequence[str]) -> None:
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise FieldError("labels", f"must be two or more different names, got {list(labels)}")
     for label in labels:
-        # Labels head columns and bars, and are told apart from the states of the meter.
+        # Labels head columns and bars, and must differ from the states of the meter.
         if not label[:1].isalnum() or label != label.strip() or UNPRINTABLE.search(label):
             raise FieldError("labels", f"label {label!r} must begin with a letter and be printable")
         if label in list(State):

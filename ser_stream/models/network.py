@@ -187,7 +187,7 @@ class Network:
             ) from error
 
     def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
-        """Run the graph on one array for each input, by its name.
+        """Run the graph on an array (batch, ...) for each input, by its name.
 
         Raises:
             BundleError: ONNX Runtime could not.
@@ -273,7 +273,7 @@ def _within_limits(work: Callable[[], T], stop: Callable[[], None]) -> T:
 
 @contextlib.contextmanager
 def _memory_limited() -> Iterator[None]:
-    """Let this process take `TRIAL_BYTES` more of memory at most, where the system can tell."""
+    """Let this process take `TRIAL_BYTES` more of memory at most, where the system reports it."""
     if sys.platform != "linux":
         yield
         return

@@ -97,7 +97,7 @@ class Profile:
             ) from error
 
     def moments(self, normalizer: Normalizer, frames_per_s: float) -> Moments:
-        """What ``normalizer`` is to be told.
+        """Moments for `Normalizer.use_profile`.
 
         Raises:
             ProfileError: it is for other features.

@@ -36,7 +36,7 @@ def find_audio(paths: Iterable[Path], passed_over: PassedOver | None = None) -> 
     In the order of ``paths``, each folder's in the order of their names; what is named twice is
     listed twice. Of a folder, hidden files and folders and links to folders are passed over, so no
     loop of links is walked. A path that does not exist or is no file, and a folder that cannot be
-    listed, come too: scoring them tells why not.
+    listed, come too: scoring them reports why not.
 
     Args:
         paths: files and folders.

@@ -46,9 +46,9 @@ class Clip:
         speaker: who speaks.
         start_s: where it begins, s.
         end_s: where it ends; None for the recording's end.
-        session: when or with whom it was recorded; "" if that is not told.
-        part: section of the recordings; "" if that is not told.
-        text: what is said; "" if that is not told.
+        session: when or with whom it was recorded; "" if it is not given.
+        part: section of the recordings; "" if it is not given.
+        text: what is said; "" if it is not given.
     """
 
     path: Path
@@ -96,7 +96,7 @@ def keep(manifest: Path, clip: Clip) -> int:
     """
     file = manifest.resolve()
     cells = _cells(clip, file.parent)
-    # A link to nothing and a folder that is not there are told when the file is written.
+    # A link to nothing and a folder that is not there are reported when the file is written.
     text = utf8_text(file, ManifestError, keep_bom=True) if os.path.exists(file) else ""
     if not text.strip(f"{BOM} \t\r\n"):
         text = csv_line(COLUMNS)
@@ -126,7 +126,7 @@ def _cells(clip: Clip, folder: Path) -> dict[str, str]:
     """Cells by column, for a manifest in ``folder``.
 
     Raises:
-        ManifestError: a cell is empty or cannot be told in the file, or the clip is empty.
+        ManifestError: a cell is empty or cannot be written in UTF-8, or the clip is empty.
     """
     if not clip.emotion.strip():
         raise ManifestError("which emotion is it? Choose or type a label")

@@ -44,7 +44,7 @@ class Recording:
 
     Attributes:
         rows: a file of predictions, in a format that is written row by row; None for none.
-        audio: a .wav or .flac file of what is heard; None for no sound.
+        audio: a .wav or .flac file of the sound; None for no sound.
     """
 
     rows: Path | None = None
@@ -282,7 +282,7 @@ class _Files:
             while files:
                 path, file = files.pop(0)
                 _attempt(path, file.close)
-        except Exception as error:  # kept for whoever began the recording
+        except Exception as error:  # kept for the thread that began the recording
             self.error = error
         finally:
             self.finish()

@@ -79,13 +79,13 @@ def score_file(
     transcripts: Transcripts | None = None,
     speakers: Speakers | None = None,
 ) -> FileScore:
-    """Score one file from its beginning, as if nothing had been heard before.
+    """Score one file from its beginning, without evidence from other files.
 
     Args:
         path: any file that libsndfile reads, any rate, channels averaged.
         engine: reset first.
-        on_prediction: told of every window, in order.
-        on_progress: told of the share that is done, 0 to 1.
+        on_prediction: called with every window, in order.
+        on_progress: called with the share that is done, 0 to 1.
         transcripts: where its words are; a file without any is scored by its sound alone.
         speakers: what is known of who speaks; without it that is nothing, or the engine's profile.
 
@@ -112,7 +112,7 @@ def score_file(
     duration_s = 0.0
     steps = feed_source(engine, source)
     while True:
-        # Only the file's own errors end up in its row, not those of whoever is told.
+        # Only the file's own errors end up in its row, not those of the callbacks.
         try:
             step = next(steps, None)
         except Exception as error:  # see `reason_of`

@@ -39,7 +39,7 @@ def verdict(prediction: Prediction, labels: Sequence[str]) -> str:
 
 
 def word_trouble(snapshot: Snapshot) -> str | None:
-    """Why no words come, or that they come late; None while all is well, or nobody listens."""
+    """Why no words come, or that they come late; None while all is well, or no recogniser runs."""
     health = snapshot.health
     if health.recognizer not in (None, "running"):
         return f"by sound alone: {health.recognizer}"

@@ -52,7 +52,7 @@ class LevelControl:
         return chunks * (10.0 ** (gains / 20.0)).astype(np.float32)[:, None]
 
     def reset(self) -> None:
-        """Forget how loud it was."""
+        """Drop the level so far."""
         self._loudest_db = -math.inf
 
 
@@ -76,16 +76,17 @@ class SileroDetector:
         self.reset()
 
     def __call__(self, chunks: Float32) -> Float32:
-        heard = np.concatenate([self._context, self._level(chunks).ravel()])
-        self._context = heard[-self.CONTEXT :]
-        overlapping = sliding_window_view(heard, self.CONTEXT + self.chunk_length)
+        """Probability of speech in chunks (n, chunk_length), float32 (n,)."""
+        samples = np.concatenate([self._context, self._level(chunks).ravel()])
+        self._context = samples[-self.CONTEXT :]
+        overlapping = sliding_window_view(samples, self.CONTEXT + self.chunk_length)
         chunks = np.ascontiguousarray(overlapping[:: self.chunk_length])
         inputs = dict(zip(self._network.inputs, (chunks, self._h, self._c), strict=True))
         probabilities, self._h, self._c = self._network(inputs)
         return np.asarray(probabilities, dtype=np.float32).reshape(-1)
 
     def reset(self) -> None:
-        """Forget the stream."""
+        """Begin another stream."""
         self._level.reset()
         self._context = np.zeros(self.CONTEXT, dtype=np.float32)
         self._h = self._c = np.zeros((1, 1, 128), dtype=np.float32)

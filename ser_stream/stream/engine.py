@@ -51,8 +51,8 @@ class EngineConfig:
         smoothing: belief and hysteresis; None takes the bundle's defaults.
         gate: settings of the speech gate; True takes the bundle's, False lets every window through.
         normalizer: state of the normaliser; None takes the one that the model was trained for.
-        profile: the speaker's neutral voice, in place of what is heard.
-        voice: what was heard of the speaker in earlier streams, to begin with.
+        profile: the speaker's neutral voice, in place of the stream's statistics.
+        voice: evidence about the speaker from earlier streams, to begin with.
     """
 
     hop_s: float | None = None
@@ -74,7 +74,7 @@ class Engine:
 
     Blocks may be cut anywhere: the predictions do not depend on it. A block that does not continue
     the one before it (``gap``, or a start ahead of the stream) restarts features, gate and
-    smoothing; what the normaliser knows of the speaker stays.
+    smoothing; the normaliser's statistics of the speaker stay.
 
     >>> import numpy as np
     >>> from ser_stream.models.bundle import ModelBundle
@@ -90,7 +90,7 @@ class Engine:
         config: settings of this stream.
         detector: speech detector for the gate; Silero VAD unless given.
         reader: vectors of words, for models that read some; without it they go by the sound alone.
-        embedder: who speaks, for models that are told; without it they hear nobody in particular.
+        embedder: a speaker embedder, for models that take embeddings; without it they get zeros.
 
     Attributes:
         word_source: knows the stream's words; set it before the stream begins. A window has the
@@ -247,7 +247,7 @@ class Engine:
         return predictions
 
     def know(self, moments: Moments | None) -> None:
-        """From the next `reset` on begin with what was heard of the speaker in other recordings.
+        """From the next `reset` on begin with the evidence about the speaker from other recordings.
 
         Args:
             moments: of a normaliser of the same bundle; None begins with the configured voice.
@@ -255,7 +255,7 @@ class Engine:
         self._front_end.know(self._begins_with if moments is None else moments)
 
     def reset(self) -> None:
-        """Forget the stream, and what was heard of the speaker in it."""
+        """Drop the stream and its evidence about the speaker."""
         self._front_end.reset()
         if self._speaker is not None:
             self._speaker.reset()
@@ -304,7 +304,7 @@ class Engine:
         return Span(start, end, share, words)
 
     def _tell_speaker(self, end: int) -> None:
-        """Let the tracker hear the stream up to ``end``, as far as it is known who speaks."""
+        """Pass the stream up to ``end`` to the tracker, if there is one."""
         if self._speaker is None:
             return
         speech = None

@@ -12,17 +12,17 @@ from ser_stream.types import Float32
 
 
 class SpeechGate:
-    """Run a detector over the stream and tell the share of speech in any recent span.
+    """Run a detector over the stream and compute the share of speech in any recent span.
 
     A recurrent detector that starts from nothing misses faint beginnings, and the first window is
     judged only when it is full. So the opening is heard twice: when it is over, the detector hears
     it again, with what it has become accustomed to, and the second answer counts.
 
     Args:
-        detector: hears the stream; not shared.
+        detector: gets the stream; not shared.
         config: when a window counts as speech.
         capacity: samples that a span may reach back.
-        opening: samples at the start of the stream that are heard twice; 0 for none.
+        opening: samples at the start of the stream that the detector gets twice; 0 for none.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SpeechGate:
     def accept(self, samples: Float32) -> Float32:
         """Take the next samples (n,); return the probabilities of the chunks that they complete.
 
-        They are those of the first hearing.
+        They are those of the first pass.
         """
         joined = np.concatenate([self._tail, samples])
         full = len(joined) // self._chunk
@@ -61,7 +61,7 @@ class SpeechGate:
         return np.concatenate([new, self._hear(chunks[missing:])])
 
     def end_opening(self) -> None:
-        """Hear the opening again now, as the stream ends; nothing once it is over."""
+        """Pass the opening again now, as the stream ends; nothing once it is over."""
         if self._opening is None:
             return
         chunks = np.concatenate(self._opening) if self._opening else None
@@ -87,14 +87,14 @@ class SpeechGate:
         return float(np.mean(probabilities >= self.config.threshold))
 
     def flags(self, start: int, end: int) -> NDArray[np.bool_]:
-        """Which samples of the full chunks before ``end`` are speech, from ``start`` on."""
+        """Whether samples [start, n) are speech, bool (n - start,), n the last full chunk's end."""
         first, last = start // self._chunk, end // self._chunk
         probabilities = self._probabilities.window(first, last - first)
         speech = np.repeat(probabilities >= self.config.threshold, self._chunk)
         return speech[start - first * self._chunk :]
 
     def reset(self) -> None:
-        """Forget everything; the next sample has index 0."""
+        """Drop everything; the next sample has index 0."""
         self._detector.reset()
         self._probabilities.reset()
         self._start()

@@ -41,10 +41,10 @@ class Listening:
         smoothing: belief and hysteresis; None takes the bundle's defaults.
         gate: whether windows without speech are left out.
         normalizer: state of the normaliser; None takes the one that the model was trained for.
-        profile: the speaker's neutral voice, in place of what is heard.
-        voice: what was heard of the speaker in earlier streams, to begin with.
+        profile: the speaker's neutral voice, in place of the stream's statistics.
+        voice: evidence about the speaker from earlier streams, to begin with.
         reader: vectors of words, for models that read some.
-        embedder: who speaks, for models that are told.
+        embedder: of speakers, for models that take embeddings.
         open_words: makes what listens for words in a session, from its source's rate in Hz.
     """
 

@@ -32,7 +32,7 @@ class Sink(Protocol):
 
 
 class Tap(Protocol):
-    """Hears every block that the source delivers, on the session's worker thread."""
+    """Gets every block that the source delivers, on the session's worker thread."""
 
     def hear(self, block: AudioBlock) -> None: ...
 
@@ -62,10 +62,10 @@ class Session:
     Args:
         source: where blocks come from.
         engine: reset when the session starts.
-        sinks: told of every prediction, closed at the end.
+        sinks: get every prediction, closed at the end.
         duration_s: stop after this much audio; None runs until the source ends.
         clock: monotonic seconds, the clock of ``AudioBlock.captured_s``.
-        taps: hear the blocks at the source's own rate before the engine does, closed at the end.
+        taps: get the blocks at the source's own rate before the engine does, closed at the end.
         words: a tap that also recognises words; the engine and the snapshots have them from it.
     """
 
@@ -124,14 +124,14 @@ class Session:
         return self._pause.is_set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; tell whether it came."""
+        """Wait for the end; return whether it came."""
         return self._ended.wait(timeout_s)
 
     def _run(self) -> None:
         try:
             self._stream()
             self._device = "stopped"
-        except Exception as error:  # kept for whoever started the session
+        except Exception as error:  # kept for the thread that started the session
             self._fail(error)
         finally:
             try:

@@ -22,7 +22,7 @@ class BeliefFilter:
     rate 1 / stay_s, and the posterior, whose classes were equally likely in training, stands for
     the likelihood, raised to the share of an independent observation that the step is worth.
 
-    It starts from the uniform belief, because nothing has been heard.
+    It starts from the uniform belief, without evidence.
     """
 
     def __init__(self, config: SmoothingConfig) -> None:
@@ -47,13 +47,13 @@ class BeliefFilter:
         return belief
 
     def pause(self, dt_s: float) -> None:
-        """Let ``dt_s`` seconds pass in which the emotion may have changed and nothing was heard."""
+        """Let ``dt_s`` seconds pass without evidence, in which the emotion may have changed."""
         if self._belief is not None:
             changed = 1.0 - math.exp(-dt_s / self._config.stay_s)
             self._belief = (1.0 - changed) * self._belief + changed / len(self._belief)
 
     def reset(self) -> None:
-        """Forget what was heard."""
+        """Drop all evidence."""
         self._belief = None
 
 
@@ -119,7 +119,7 @@ class Smoother:
             self._belief.pause(dt_s)
 
     def reset(self) -> None:
-        """Forget what was heard."""
+        """Drop all evidence."""
         self._belief.reset()
         self._decider.reset()
         self._quiet_s = 0.0

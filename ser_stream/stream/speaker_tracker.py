@@ -66,7 +66,7 @@ class SpeakerTracker:
 
     @property
     def embedding(self) -> Float32:
-        """Newest embedding, float32 (dimension,) of length 1; zeros until enough was heard."""
+        """Newest embedding, float32 (dimension,) of length 1; zeros without evidence."""
         return self._embedding
 
     @property
@@ -131,7 +131,7 @@ class SpeakerTracker:
         self._speech_start = 0
 
     def reset(self) -> None:
-        """Forget the stream and the speaker."""
+        """Drop the stream and the speaker."""
         self.restart()
         self._loudest_db = -np.inf
         self._memory.reset()
