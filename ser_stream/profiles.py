@@ -112,6 +112,24 @@ def load_voice(name: str, bundle: ModelBundle) -> Profile | None:
     return voice if voice.frontend == _key(bundle) else None
 
 
+def load_known(
+    name: str, bundle: ModelBundle, learns: bool = False
+) -> tuple[Profile | None, Profile | None]:
+    """Find all that is known of the voice ``name``: its profile, and what was learnt of it.
+
+    Args:
+        name: of both.
+        bundle: the model that is to know it.
+        learns: whether something will be learnt, so that nothing may be known yet.
+
+    Raises:
+        ProfileError: nothing is known of it, or a file cannot be used.
+    """
+    voice = load_voice(name, bundle)
+    has_profile = name in list_profiles() or not (learns or voice is not None)
+    return (load_profile(name, bundle) if has_profile else None), voice
+
+
 def learn(name: str, engine: Engine, created: str = "") -> Profile | None:
     """Keep what ``engine`` has heard of the voice ``name``; None if that was too little.
 

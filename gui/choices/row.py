@@ -25,7 +25,7 @@ from ser_stream.audio.sources import PacedSource
 from ser_stream.errors import DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle, default_model_path
 from ser_stream.models.profile import Profile
-from ser_stream.profiles import list_profiles, load_profile
+from ser_stream.profiles import list_profiles, list_voices, load_known
 from ser_stream.stream.listening import Listening
 from ser_stream.typed import typed
 from ser_stream.types import AudioSource
@@ -91,6 +91,7 @@ class Choices(QWidget):
         self._fell_back = False
         self._bundle: ModelBundle | None = None
         self._profile: Profile | None = None
+        self._voice: Profile | None = None
         self.ask_for_model: Callable[[], Path | None] = self._ask_for_model
 
         self.device_box = combo("microphone")
@@ -171,6 +172,7 @@ class Choices(QWidget):
         return Listening(
             self._bundle,
             profile=self._profile,
+            voice=self._voice,
             reader=self.words.value,
             embedder=self.speaker.value,
             open_words=(lambda rate: listen_for_words(name, rate)) if name else None,
@@ -289,7 +291,7 @@ class Choices(QWidget):
         box, current = self.profile_box, self._settings.text("profile")
         box.clear()
         box.addItem(NO_PROFILE, "")
-        for name in list_profiles():
+        for name in sorted({*list_profiles(), *list_voices()}):
             box.addItem(name, name)
         box.setCurrentIndex(max(0, box.findData(current)))
         if choose is not None:
@@ -302,11 +304,11 @@ class Choices(QWidget):
         self.profile_changed.emit()
 
     def _take_profile(self) -> None:
-        self._profile = None
+        self._profile = self._voice = None
         name = self.profile_box.currentData()
         if name and self._bundle is not None:
             try:
-                self._profile = load_profile(name, self._bundle)
+                self._profile, self._voice = load_known(name, self._bundle)
             except SerStreamError as error:
                 self.profile_box.setCurrentIndex(0)
                 self._report(error)

@@ -42,9 +42,8 @@ class Figures(TextLabel):
             f"{health.lost_samples} samples lost",
             f"processor {100 * load:.0f} % of a core",
         ]
-        profile = stream.listening.profile
-        if profile is not None:
-            parts.append(f"profile {profile.name}")
+        if status.snapshot.profile is not None:
+            parts.append(f"profile {status.snapshot.profile}")
         recording = stream.recorder.recording
         if recording is not None:
             sound = " and sound" if recording.audio is not None else ""

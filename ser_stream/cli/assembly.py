@@ -36,13 +36,9 @@ def open_profile(
     Raises:
         ProfileError: nothing is known and nothing will be learnt, or a file cannot be used.
     """
-    from ser_stream.profiles import list_profiles, load_profile, load_voice
+    from ser_stream.profiles import load_known
 
-    if name is None:
-        return None, None
-    voice = load_voice(name, bundle)
-    known = name in list_profiles() or not (learns or voice is not None)
-    return (load_profile(name, bundle) if known else None), voice
+    return (None, None) if name is None else load_known(name, bundle, learns)
 
 
 def recorder_of(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:

@@ -28,8 +28,9 @@ from ser_stream.audio.devices import Device
 from ser_stream.errors import AudioError, DeviceError
 from ser_stream.files import CONFIG
 from ser_stream.models.profile import Profile, frontend_key
-from ser_stream.profiles import list_profiles
-from ser_stream.types import Prediction, Snapshot, State
+from ser_stream.profiles import learn, list_profiles
+from ser_stream.stream.engine import Engine
+from ser_stream.types import AudioBlock, Prediction, Snapshot, State
 
 RATE_HZ = 16000
 LABELS = ("angry", "happy", "neutral", "sad")
@@ -434,6 +435,23 @@ def test_a_reading_can_be_cancelled_and_refused(opened, speech, monkeypatch):
     opened.sources[2].fail(DeviceError("the microphone is gone"))
     opened.until(lambda: page.result.text() == "No profile was made: the microphone is gone")
     assert list_profiles() == []
+
+
+def test_what_was_learnt_of_a_voice_is_gone_by(opened, bundle, speech):
+    engine = Engine(bundle)
+    engine.reset()
+    engine.feed(AudioBlock(speech, 0))
+    voice = learn("ann", engine)
+    choices = opened.window.choices
+    choices.fill_profiles(choose="ann")
+    assert choices.profile_box.currentText() == "ann"
+    assert choices.profile is None
+    assert choices.listening is not None
+    assert choices.listening.voice == voice
+    opened.start(4.0, speech)
+    opened.until(lambda: "profile ann" in opened.window.live.figures.text())
+    choices.fill_profiles(choose="")
+    assert choices.listening.voice is None
 
 
 def test_a_profile_of_another_front_end_is_told(opened, settings):
