@@ -57,7 +57,7 @@ def write_graph(
 
     Args:
         net: the network.
-        inputs: an example of each.
+        inputs: an example of each, (batch, ...).
         names: of the inputs, in the graph's order.
         output: name of the output.
         shapes: dimensions of the inputs that vary, as `torch.export` has them.

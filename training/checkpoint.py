@@ -39,10 +39,10 @@ class Checkpoint:
         std: training standard deviation per feature.
         temperature: fitted on the validation speakers...
         logit_bias: ...like this, one per class; see `ser_stream.models.metadata.ModelMeta`.
-        training_data: corpora that were learnt from.
+        training_data: corpora of the training.
         metrics: results, each with its protocol.
         words: what it reads beside the sound; None for a network of sound alone.
-        speaker: the embedder that tells it who speaks; None for a network that is not told by one.
+        speaker: the embedder whose embeddings it takes; None for a network that takes none.
         examples: the network's inputs for some windows of real audio; parity is checked on them.
     """
 

@@ -33,8 +33,8 @@ def run_jobs(
     Args:
         jobs: folds, of one run or of several.
         workers: processes that train at the same time, one thread each; 1 trains in this process
-            and is the only one that tells of epochs.
-        on_epoch: told of every epoch.
+            and is the only one that reports epochs.
+        on_epoch: called with every epoch.
         keep_going: yield ``{"error": ...}`` for a fold that cannot be trained, and go on.
 
     Raises:

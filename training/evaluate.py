@@ -25,7 +25,7 @@ from training.data.hearing import Hearing, by_speaker, check_hearing, for_profil
 from training.long_stream import hear_long, long_figures
 from training.metrics import expected_calibration_error, score
 
-# Bounds of evidence for which recall is told, in seconds of a speaker's clips.
+# Bounds of evidence for which recall is reported, in seconds of a speaker's clips.
 EVIDENCE_S = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 
 
@@ -39,7 +39,7 @@ class Heard:
         posterior: mean posterior over an utterance's windows (n, classes); even where there was
             none.
         answered: the utterance had a window with speech (n,).
-        known_s: seconds of the speaker's clips that were heard before (n,).
+        known_s: seconds of the speaker's clips before (n,).
     """
 
     utterances: list[Utterance]
@@ -130,7 +130,7 @@ def hear(
         hearing: what the normaliser knows.
         channel: what happens to a clip on its way, (samples, rate, utterance) -> (samples, rate).
         gate: with the bundle's speech gate; without, every window passes.
-        on_progress: told of utterances done and in all.
+        on_progress: called with utterances done and in all.
 
     Raises:
         TrainingError: no speaker can be heard in this state.

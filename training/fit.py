@@ -165,7 +165,7 @@ def fit(
     on_epoch: Callable[[Epoch, Callable[[], dict[str, Any]]], None] = lambda e, state: None,
     resume: dict[str, Any] | None = None,
 ) -> Trained:
-    """Train, and keep the weights of the epoch that ``chooser`` likes best.
+    """Train, and keep the weights of the epoch that is best on ``chooser``.
 
     Args:
         recipe: what to train.
@@ -175,7 +175,7 @@ def fit(
             is scaled.
         chooser_store: their frames.
         launch: device, precision and processes; the CPU unless given.
-        on_epoch: told of every epoch, with a function that gives a resumable state.
+        on_epoch: called with every epoch, with a function that gives a resumable state.
         resume: such a state.
 
     Raises:

@@ -63,7 +63,7 @@ def hear_long(
         bundle: the model.
         utterances: clips of its classes.
         gate: with the bundle's speech gate.
-        on_progress: told of utterances done and in all; a speaker's count as done together.
+        on_progress: called with utterances done and in all; a speaker's count as done together.
 
     Raises:
         TrainingError: no speaker has neutral clips and others, or no window has speech.

@@ -95,7 +95,7 @@ class Summary:
     confusion: NDArray[np.int64]
 
     def interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
-        """Mean and half the width of its 95 % interval over the folds; see `t_interval`."""
+        """Mean of ``values`` (seeds, folds) and half its 95 % interval over the folds."""
         return t_interval(values.mean(axis=0))
 
 

@@ -29,7 +29,7 @@ def occupied(folder: Path) -> Iterator[None]:
     """Make ``folder`` if need be and hold it for this process while the body runs.
 
     The system itself holds the lock and frees it however the process ends; the lock's file stays.
-    A second file tells others who is there.
+    A second file names the process for others.
 
     Raises:
         ConfigError: another process is there, or the folder cannot be written.
@@ -61,7 +61,7 @@ def occupied(folder: Path) -> Iterator[None]:
 def end_with_parent() -> None:
     """End this process, a worker, when the one that started it ends.
 
-    Else the workers of a killed process would go on in a folder that nobody holds any more.
+    Else the workers of a killed process would continue in a folder that is no longer locked.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

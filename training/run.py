@@ -44,7 +44,7 @@ class Run:
         device: see `training.launch.launch`.
         precision: likewise.
         vectors: a GloVe text file, for recipes with words.
-        embedder: an embedder's file, for recipes that are told by one who speaks.
+        embedder: an embedder's file, for recipes that take its embeddings.
         transcripts: the table that the utterances' text is from; None where it is the corpora's.
         refit: a finished fold's folder: learn from its validation utterances too, for all epochs,
             and take its temperature scaling.
@@ -200,7 +200,7 @@ def select(utterances: Sequence[Utterance], recipe: Recipe) -> tuple[Utterance, 
 def jobs_of(
     run: Run, seeds: Sequence[int] | None = None, folds: Sequence[int] | None = None
 ) -> list[FoldJob]:
-    """List the folds of a run, all that the protocol asks for unless told.
+    """List the folds of a run, all of the protocol unless given.
 
     Raises:
         ConfigError: a fold that does not exist.
@@ -256,7 +256,7 @@ def told_by_embedder(run: Run, path: Path) -> Run:
     """``run`` with the embedder in ``path`` in the place of the statistics that stand for one.
 
     Raises:
-        ConfigError: its recipe is told nothing of the speaker.
+        ConfigError: its recipe takes no embeddings.
         BundleError: that is no embedder.
     """
     recipe = run.recipe

@@ -25,7 +25,7 @@ them, int64 (), how many of the frames are the recording's own; a graph has no s
 
 
 def stacked(windows: Sequence[Inputs]) -> dict[str, NDArray[Any]]:
-    """Join the inputs of windows, at least one and with the same names; views of a single one."""
+    """Join the inputs (...) of n windows with the same names to (n, ...); views of a single one."""
     if len(windows) == 1:
         # Live, where each window is a batch of its own.
         return {name: np.asarray(value, order="C")[None] for name, value in windows[0].items()}

@@ -39,7 +39,7 @@ def unseen(bundle: ModelBundle, corpus: str, utterances: Sequence[Utterance]) ->
     """Utterances of the model's classes by speakers that it was not trained on.
 
     Raises:
-        TrainingError: it was trained on the corpus and does not tell whom it left out.
+        TrainingError: it was trained on the corpus and does not state which speakers it left out.
     """
     known = as_trained(utterances, bundle)
     trained = {d.corpus for d in bundle.meta.training_data}
@@ -95,7 +95,7 @@ def make_card(
     Args:
         bundle: the model.
         data: folder with the `card_corpora` and `NOISE_FOLDER`; what is absent is left out.
-        on_step: told what is being measured.
+        on_step: called with what is being measured.
         robustness: measure what happens on bad channels too, which takes longest.
 
     Returns:

@@ -43,7 +43,7 @@ def _at_rate(rate_hz: int) -> Channel:
 
 
 def channels(noises: Sequence[Float32]) -> dict[str, Channel]:
-    """What may happen to speech on its way, by name; ``noises`` at the model's rate."""
+    """Disturbances of speech, by name; ``noises`` are float32 (n,) at the model's rate."""
     named: dict[str, Channel] = {f"gain {g:+d} dB": _gain(g) for g in (-40, -20, 10)}
     named["automatic gain control"] = _under(Condition(agc=1.0))
     if noises:

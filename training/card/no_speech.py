@@ -18,7 +18,7 @@ from training.data.noises import split_noises
 
 
 def no_speech_sounds(rate_hz: int, noise: Path | None) -> dict[str, list[Float32]]:
-    """Sounds that have no emotion, by kind, at ``rate_hz``; ``noise`` is a folder of recordings."""
+    """Sounds without emotion, by kind, (n,) at ``rate_hz``; ``noise`` is a folder of recordings."""
     rng = np.random.default_rng(0)
     n = 20 * rate_hz
     t = np.arange(n) / rate_hz
@@ -60,7 +60,7 @@ def noise_recordings(folder: Path, rate_hz: int) -> list[Float32]:
 
 
 def called_an_emotion(bundle: ModelBundle, sounds: Sequence[Float32]) -> tuple[int, int]:
-    """Windows that the meter would call an emotion, and windows in all."""
+    """Windows of ``sounds`` (n,) that get an emotion as label, and windows in all."""
     rate = bundle.meta.sample_rate_hz
     engine = Listening(bundle, LIVE_HOP_S).engine()
     called = total = 0

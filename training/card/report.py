@@ -99,7 +99,7 @@ def _live(corpus: Mapping[str, Any]) -> str:
 
 
 def _delay(response: Mapping[str, float | None]) -> str:
-    # JSON knows no infinity: a card that was read back has none.
+    # JSON has no infinity: a card that was read back has none.
     delay = response["delay_s"]
     return "never" if delay is None or delay == np.inf else f"{delay:.2f}"
 

@@ -40,7 +40,7 @@ class EmotionStretch:
 
 
 def stretches(bundle: ModelBundle, utterances: Sequence[Utterance]) -> list[EmotionStretch]:
-    """Let each speaker's clips be heard joined: each emotion alone, and after each other one."""
+    """Join each speaker's clips: each emotion alone, and after each other one."""
     rate, labels = bundle.meta.sample_rate_hz, bundle.meta.labels
     found: list[EmotionStretch] = []
     for group in by_speaker(utterances).values():

@@ -78,7 +78,7 @@ def _part(
     if part not in parts:
         raise ConfigError(f"--part {part}: want test, validation, train or all")
     chosen = parts[part]
-    # A model that tells whom it was tested on may have been trained on another fold.
+    # A model that names its test speakers may have been trained on another fold.
     told = {s for m in bundle.meta.metrics.values() for s in m.get("speakers", ())}
     here = {u.speaker for u in chosen} & {u.speaker for u in utterances}
     corpora = {s.partition("/")[0] for s in told}

@@ -42,7 +42,7 @@ def speakers_command(
         typer.Option("--final", help="Learn from the validation speakers too; report on the test."),
     ] = False,
 ) -> None:
-    """Train a speaker embedder, and report equal error rates on speakers it never heard."""
+    """Train a speaker embedder, and report equal error rates on speakers outside the training."""
     from training.data.noises import split_noises
     from training.launch import launch
     from training.run import read_utterances

@@ -15,7 +15,7 @@ from training.data.corpora import CorpusError
 def load_audio(
     path: Path, rate_hz: int, start_s: float = 0.0, end_s: float | None = None
 ) -> Float32:
-    """Read a clip, or a span of it, as mono float32 at ``rate_hz``.
+    """Read a clip, or a span of it, as mono float32 (n,) at ``rate_hz``.
 
     Raises:
         CorpusError: the file cannot be read, or holds nothing there.
@@ -25,7 +25,7 @@ def load_audio(
 
 
 def load_span(path: Path, start_s: float = 0.0, end_s: float | None = None) -> tuple[Float32, int]:
-    """Read a clip, or a span of it, as mono float32 with its own rate.
+    """Read a clip, or a span of it, as mono float32 (n,), and its own rate.
 
     Raises:
         CorpusError: the file cannot be read, or holds nothing there.

@@ -111,7 +111,7 @@ def apply_condition(
         x = through_codec(x, rate_hz, condition.codec, condition.codec_kbps)
     gain = 1.0
     if condition.gain_db:
-        # Nobody keeps a distance exactly.
+        # The distance of a speaker varies.
         gain = 10 ** ((condition.gain_db + rng.uniform(-2, 2)) / 20)
     if condition.agc:
         power = float(np.mean(samples**2)) + 1e-12
@@ -125,7 +125,7 @@ def through_codec(x: Float32, rate_hz: int, codec: str, kbps: float) -> Float32:
     container, subtype, least, most = CODECS[codec]
     level = 1.0 - (kbps - least) / (most - least)
     file = io.BytesIO()
-    # Both formats work on a scale of their own; what clips would be heard.
+    # Both formats work on a scale of their own; clipping would be audible.
     peak = max(float(np.abs(x).max()), 1e-4)
     with soundfile.SoundFile(
         file,

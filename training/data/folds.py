@@ -23,7 +23,7 @@ class Split:
     """Three sets of utterances; train and test are not empty, and no utterance is in two.
 
     Attributes:
-        train: learnt from.
+        train: of the training.
         validation: chooses the epoch; may be empty.
         test: measured.
         speaker_independent: no speaker is in two of them.
@@ -103,7 +103,7 @@ def split_by_speaker(
     The speakers of a corpus are shuffled by a fixed seed and dealt into ``n_folds`` runs; run
     ``fold`` tests, the speakers right after it validate. Over all folds every speaker tests once.
     The division depends on the speakers' names alone, so that whoever has the same corpus can tell
-    which speakers a model has never heard.
+    which speakers are outside a model's training.
 
     Raises:
         ValueError: ``fold`` is not one of ``n_folds``.

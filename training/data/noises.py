@@ -8,9 +8,9 @@ from ser_stream.errors import ConfigError
 from ser_stream.models.metadata import TrainingData
 from training.data.corpora import audio_files
 
-# ESC-10 names its recordings by its own folds; no recipe hears the fifth.
+# ESC-10 names its recordings by its own folds; no recipe trains on the fifth.
 MEASURED = "5-*"
-# The folder of ESC-10 beside those of the corpora, and what its licence asks to be told.
+# The folder of ESC-10 beside those of the corpora, and the credit that its licence requires.
 NOISE_FOLDER = "esc10"
 NOISE_CREDIT = TrainingData(
     "ESC-10 (background noise)",

@@ -35,7 +35,7 @@ class Place:
         utterance: index of the utterance.
         variant: recording condition.
         first: first frame.
-        moments: what the normaliser knows at the end of the window.
+        moments: the normaliser's at the end of the window.
         told: moments of the speaker's neutral clips; None unless calibrated.
     """
 
@@ -123,7 +123,7 @@ class Presenter:
         """Places of one epoch.
 
         Every speaker is heard in a new order under one of the conditions through one normaliser,
-        which now and then forgets the speaker, so that the network meets all amounts of evidence.
+        which now and then drops the speaker, so that the network meets all amounts of evidence.
         """
         train, windows, length = self.recipe.train, self.recipe.windows, self.recipe.window_frames
         places: list[Place] = []
@@ -197,7 +197,7 @@ class Presenter:
             if hearing is Hearing.CALIBRATED:
                 told, used = self._profile(utterances, order, variant)
                 order = [i for i in order if i not in used]
-            # With a profile, what was heard of the speaker is known beside it.
+            # With a profile, the running statistics are kept beside it.
             running = hearing is Hearing.CALIBRATED
             for stream in streams(utterances, order, Hearing.RUNNING if running else hearing):
                 self.normalizer.reset()

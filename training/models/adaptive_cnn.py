@@ -1,4 +1,4 @@
-"""The network that is shipped: a relative of the five papers' that knows how well it knows a voice.
+"""The shipped network: related to the five papers', modulated by evidence about the speaker.
 
 Parallel filters along time and along frequency (papers 1 and 3), attention pooling (papers 1 and 3)
 beside mean and standard deviation (paper 2's statistical pooling), and a last layer that is
@@ -28,7 +28,7 @@ class AdaptiveCnnConfig:
         n_bands: log-mel bands, the first features of a frame; a multiple of 8.
         n_prosody: features that follow them: pitch, periodicity, level.
         n_views: how many times a frame's features come, normalised in different ways.
-        n_embedding: values that tell what is known of the speaker.
+        n_embedding: values that describe the evidence about the speaker.
         n_filters: of each of the two shapes of the first layer.
         channels: of the four layers after it.
         n_prosody_channels: of the two layers over pitch, periodicity and level.
@@ -71,7 +71,7 @@ class AdaptiveCnnConfig:
 
 
 def widths(given: Widths) -> dict[str, int]:
-    """Parameters that follow from the front end and from what is told of the speaker."""
+    """Parameters that follow from the front end and from the description of the speaker."""
     return {
         "n_bands": given.bands,
         "n_prosody": given.frame - given.bands,
@@ -116,12 +116,13 @@ class AdaptiveCnn(nn.Module):
         self.classify = nn.Linear(c.n_hidden, c.n_classes)
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """Logits (B, classes) of features (B, T, views * F) and embedding (B, n_embedding)."""
         x = self.hidden(self.pool(self.maps(features)))  # (B, n_hidden)
         scale, shift = self.modulate(embedding).chunk(2, dim=1)
         return self.classify(x * (1.0 + scale) + shift)
 
     def maps(self, features: Tensor) -> Tensor:
-        """What is heard where, (B, T, views * features) -> (B, n_hidden, T // 4)."""
+        """Features over time, (B, T, views * features) -> (B, n_hidden, T // 4)."""
         c = self.config
         x = features.unflatten(2, (c.n_views, c.n_bands + c.n_prosody)).transpose(1, 2)
         bands, prosody = x[..., : c.n_bands], x[..., c.n_bands :]  # (B, views, T, ...)

@@ -93,6 +93,7 @@ class AttentionPooling(nn.Module):
         self.pool = POOLS[config.pooling](channels[-1], config.n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, classes) of features (B, T, F)."""
         return self.pool(self.maps(features))
 
     def maps(self, features: Tensor) -> Tensor:
@@ -123,6 +124,7 @@ class GlobalAveragePool(nn.Module):
         self.classify = nn.Linear(width, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of the feature map (B, C, H, W)."""
         return self.classify(x.mean(dim=(2, 3)))  # (B, C, H, W) -> (B, C)
 
 
@@ -134,6 +136,7 @@ class BilinearPool(nn.Module):
         self.classify = nn.Linear(width * width, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of the feature map (B, C, H, W)."""
         x = x.flatten(2).float()  # (B, C, H, W) -> (B, C, P); X of the paper is (P, C)
         if torch.is_autocast_enabled(x.device.type):
             # In half precision the product would be too coarse for the floor below.
@@ -161,6 +164,7 @@ class AttentionPool(nn.Module):
         self.bottom_up = nn.Conv2d(width, 1, 1, bias=False)  # X b; a softmax ignores a bias
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of the feature map (B, C, H, W)."""
         top_down = self.top_down(x).flatten(2)  # (B, K, H, W) -> (B, K, P)
         return (top_down * self.weights(x)).sum(dim=2)  # (10): 1^T (X a_k o X b)
 
@@ -194,6 +198,7 @@ class FoldedAttentionPooling(nn.Module):
         self.pool = copy.deepcopy(net.pool)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, classes) of features (B, T, F)."""
         x = features.transpose(1, 2).unsqueeze(1)  # (B, T, F) -> (B, 1, F, T)
         x = F.relu(torch.cat([_same(conv, x) for conv in self.conv1], dim=1))
         for i, conv in enumerate(self.convs):

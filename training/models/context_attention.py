@@ -83,6 +83,7 @@ class ContextAttention(nn.Module):
         self.classify = nn.Linear(2 * config.n_lstm, config.n_classes)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (B, classes) of features (B, T, F), of which the first ``lengths`` (B,) count."""
         h = self.states(features, lengths)  # (B, T, 256)
         valid = None
         if lengths is not None:
@@ -109,6 +110,7 @@ class BiLstm(nn.Module):
         self.lstm = nn.LSTM(n_in, n_out, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """States (B, T, 2 * n_out) of x (B, T, n_in); zeros after ``lengths`` (B,)."""
         if lengths is not None:
             packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
             return pad_packed_sequence(self.lstm(packed)[0], True, total_length=x.shape[1])[0]
@@ -152,6 +154,7 @@ class MeanPool(nn.Module):
         super().__init__()
 
     def forward(self, h: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
+        """Weighted sum (B, C) of the states h (B, T, C)."""
         return (h * self.weights(h, lengths, valid)).sum(dim=1)  # (B, T, C) -> (B, C)
 
     def weights(self, h: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
@@ -168,6 +171,7 @@ class ZhouPool(MeanPool):
         self.w = nn.Linear(width, 1, bias=False)  # a softmax ignores a bias
 
     def weights(self, h: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
+        """Weights (B, T, 1) of the states h (B, T, C)."""
         m = self.w(h)  # (1): (B, T, 1)
         return torch.softmax(_masked(m, valid, -torch.inf), dim=1)  # (3), (4)
 
@@ -180,6 +184,7 @@ class YangPool(ZhouPool):
         self.fc = nn.Linear(width, n_attention)
 
     def weights(self, h: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
+        """Weights (B, T, 1) of the states h (B, T, C)."""
         return super().weights(torch.tanh(self.fc(h)), lengths, valid)
 
 
@@ -196,6 +201,7 @@ class BiLstmPool(MeanPool):
         self.w = nn.Linear(n_attention, 1, bias=False)
 
     def weights(self, h: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
+        """Weights (B, T, 1) of the states h (B, T, C)."""
         alpha = torch.sigmoid(self.w(self.bilstm(h, lengths)))  # (B, T, 1)
         return _masked(alpha, valid, 0.0) / _n_frames(h, lengths)
 

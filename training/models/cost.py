@@ -23,7 +23,7 @@ def multiply_adds(net: nn.Module, example_inputs: Tensor | Sequence[Tensor], **m
 
     Args:
         net: any network.
-        example_inputs: its inputs, or its only one; their first axis is the batch.
+        example_inputs: its inputs (batch, ...), or its only one.
         **more: inputs by name.
     """
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)

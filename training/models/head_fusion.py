@@ -82,6 +82,7 @@ class HeadFusion(nn.Module):
         self.classify = nn.Linear(config.n_size if config.attention else width, config.n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, classes) of features (B, T, F)."""
         x = self.positions(features)  # (B, P, C)
         pooled = self.fuse(x) if self.config.attention else x.mean(dim=1)
         return self.classify(self.dropout(pooled))
@@ -176,6 +177,7 @@ class FoldedHeadFusion(nn.Module):
             self.classify.bias.copy_(net.classify.bias + (last @ value_bias.T).sum(dim=1))
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, classes) of features (B, T, F)."""
         x = features.transpose(1, 2).unsqueeze(1)  # (B, T, F) -> (B, 1, F, T)
         x = F.relu(self.conv1(F.pad(x, (3, 4, 4, 5))))
         for i, conv in enumerate(self.middle):

@@ -134,6 +134,7 @@ class IltCat(nn.Module):
         self.classify = nn.Linear(2 * d if concat else d, config.n_classes)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits (B, classes) of features (B, T, F)."""
         return self.classify(self.pool(features))
 
     def pool(self, features: Tensor) -> Tensor:
@@ -171,7 +172,7 @@ class IltCat(nn.Module):
         return torch.softmax(self.fusion_logits, dim=0)
 
     def cross(self, cnn: Tensor, lstm: Tensor) -> Tensor:
-        """Section 2.3: each sequence asks the other; both answers are added."""
+        """Section 2.3: (B, K, d) and (B, L, d) attend to each other; both results are added."""
         if self.config.direction == "cnn-to-lstm":
             return self.cnn_to_lstm(cnn, lstm)
         if self.config.direction == "lstm-to-cnn":
@@ -197,6 +198,7 @@ class Cnn(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Sequence (B, K, d) of features (B, T, F)."""
         x = x.unsqueeze(1)  # (B, T, F) -> (B, 1, T, F)
         for i, (conv, bn) in enumerate(zip(self.convs, self.bns, strict=True)):
             x = conv(x)
@@ -221,6 +223,7 @@ class StridedBiLstm(nn.Module):
         self.bilstm = BiLstm(d // 2, d // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Sequence (B, L, d) of features (B, T, F)."""
         x = F.pad(x.transpose(1, 2), self.pad)  # (B, T, F) -> (B, F, T + stride)
         x = F.relu(self.conv(x)).transpose(1, 2)  # (B, d / 2, L) -> (B, L = T // stride, d / 2)
         return self.bilstm(x)
@@ -234,6 +237,7 @@ class AttentionAggregate(nn.Module):
         self.w = nn.Linear(d, 1, bias=False)
 
     def forward(self, h: Tensor) -> Tensor:
+        """Weighted sum (B, d) of the sequence h (B, K, d)."""
         return (self.weights(h) * h).sum(dim=1)  # (10): (B, K, d) -> (B, d)
 
     def weights(self, h: Tensor) -> Tensor:
@@ -260,6 +264,7 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.transformer_dropout)
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        """Let ``query`` (B, K, d) attend to ``memory`` (B, L, d); (B, K, d)."""
         if self.positional_encoding:
             query = query + positional_encoding(query.shape[1], query.shape[2], query.device)
             memory = memory + positional_encoding(memory.shape[1], memory.shape[2], memory.device)
@@ -280,6 +285,7 @@ class MultiHeadAttention(nn.Module):
         self.out = nn.Linear(d, d)
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        """Attention of ``query`` (B, K, d) over ``memory`` (B, L, d); (B, K, d)."""
         z = self.weights(query, memory) @ self._heads(self.value(memory))  # (1): (B, h, K, d / h)
         return self.out(z.transpose(1, 2).flatten(2))  # (2): (B, h, K, d / h) -> (B, K, d)
 

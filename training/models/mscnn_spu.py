@@ -109,6 +109,7 @@ class MultiScaleConv(nn.Module):
         self.n_channels = n_filters * len(scales)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, n_channels, N) of x (B, N, d)."""
         x = x.transpose(1, 2)  # (B, N, d) -> (B, d, N)
         maps = [
             F.relu(conv(F.pad(x, pad))) for conv, pad in zip(self.convs, self.pads, strict=True)
@@ -232,6 +233,7 @@ class MscnnSpu(nn.Module):
         tokens: Tensor | None = None,
         text_lengths: Tensor | None = None,
     ) -> Tensor:
+        """Logits (B, classes); see `pool`."""
         pooled = self.pool(features, lengths, embedding, tokens, text_lengths)
         return self.classify(self.dropout(F.relu(self.reduce(pooled))))
 
@@ -243,7 +245,10 @@ class MscnnSpu(nn.Module):
         tokens: Tensor | None = None,
         text_lengths: Tensor | None = None,
     ) -> Tensor:
-        """Describe each utterance by one vector: sound, embedding, words, SWEM, attention."""
+        """Describe each utterance by one vector: sound, embedding, words, SWEM, attention.
+
+        Features (B, T, F), embedding (B, E) and tokens (B, N, d) to (B, width).
+        """
         parts: list[Tensor] = []
         contexts = None
         if self.config.modality != "text":

@@ -14,7 +14,7 @@ class Widths:
         frame: values of the front end's frame.
         bands: so many of them, at the beginning, are levels of frequency bands.
         views: how many times a window has them, normalised in different ways.
-        embedding: values that tell of the speaker; 0 for none.
+        embedding: values that describe the speaker; 0 for none.
         words: of a word vector.
     """
 

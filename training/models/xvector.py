@@ -140,6 +140,7 @@ class Embedder(nn.Module):
         self.net = net
 
     def forward(self, features: Tensor) -> Tensor:
+        """Embeddings (B, dimension) of features (B, T, F)."""
         return self.net.embed(features)
 
 

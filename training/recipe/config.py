@@ -60,7 +60,7 @@ class AugmentConfig:
         codec_share: share of conditions that went through MP3 or Opus.
         codec_kbps: range of their bit rates.
         seed: of the draws.
-        validation: what chooses the epoch is heard under all conditions too.
+        validation: the epoch is chosen under all conditions too.
     """
 
     variants: Annotated[int, within(0, 1000)] = 0
@@ -141,10 +141,10 @@ class TrainConfig:
         time_mask: most frames blanked in one of two stripes.
         feature_mask: most coefficients blanked in one stripe.
         noise_variance: of white noise on normalised features.
-        forget_share: chance that the running normaliser forgets the speaker before a clip.
-        alone_share: share of epochs' speakers whose clips are each heard as if it were the first.
+        forget_share: chance that the running normaliser drops the speaker before a clip.
+        alone_share: share of epochs' speakers each of whose clips counts as the first.
         calibrated_share: share of epochs' speakers who are known by some of their neutral clips.
-        clean_share: share of epochs' speakers that are heard without disturbance.
+        clean_share: share of epochs' speakers without disturbance.
         average: decay per step of the averaged weights, which then are the ones kept; 0 keeps the
             weights themselves.
         select: what the best epoch has most of: "uar", "wa" or "wa+uar".
@@ -313,7 +313,7 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain values.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value makes no sense; told by its path.
+        ConfigError: a key is unknown or missing, or a value makes no sense; with its path.
     """
     recipe = typed(dict(table), Recipe)
     # A recipe may name classes as another corpus does.

@@ -1,1 +1,1 @@
-"""Speaker embedders: trained on who speaks, and measured on speakers never heard."""
+"""Speaker embedders: trained to name the speaker, and measured on speakers outside the training."""

@@ -33,7 +33,7 @@ class SpeakerCheckpoint:
     Attributes:
         recipe: what was trained.
         trained: the network, how it is presented with frames, and its classes.
-        training_data: corpora that were learnt from.
+        training_data: corpora of the training.
         metrics: results, each with its protocol.
         examples: presented recordings of real audio, (frames, width) of different lengths; parity
             is checked on them.
@@ -95,7 +95,7 @@ class SpeakerCheckpoint:
 def parity_examples(
     trained: TrainedEmbedder, recipe: SpeakerRecipe, store: FeatureStore
 ) -> tuple[Float32, ...]:
-    """Presented frames of the first recordings that are long enough."""
+    """Presented frames (frames, features) of the first recordings that are long enough."""
     extractor = make_extractor(recipe.frontend, recipe.frontend_params)
     voices = Voices(store, recipe.voicing, extractor.sample_rate_hz / extractor.hop_length)
     enough = [clip[0]() for clip in voices.clips if len(clip[0].voiced) >= LEAST_FRAMES]

@@ -52,7 +52,7 @@ def train_speakers(
     launch: Launch | None = None,
     on_epoch: Callable[[SpeakerEpoch], None] = lambda epoch: None,
 ) -> TrainedEmbedder:
-    """Train a network to tell ``speakers`` apart, and centre its embeddings on theirs.
+    """Train a network to separate ``speakers``, and centre its embeddings on theirs.
 
     Args:
         recipe: what to train.
@@ -60,7 +60,7 @@ def train_speakers(
         store: recordings, clean and disturbed.
         copies: likewise at other speeds.
         launch: device; the CPU unless given.
-        on_epoch: told of every epoch.
+        on_epoch: called with every epoch.
 
     Raises:
         TrainingError: fewer than two speakers have voiced speech.
@@ -116,7 +116,7 @@ def train_speakers(
 def _centre(
     trained: TrainedEmbedder, voices: Voices, recordings: Sequence[int], extractor: Extractor
 ) -> None:
-    """Take the mean of the training recordings' embeddings off, which is nobody's voice."""
+    """Subtract the mean of the training recordings' embeddings."""
     trained.net.centre.zero_()
     some = recordings[:: max(1, len(recordings) // CENTRED_ON)]
     mean = embed_all(trained, [voices.joined([i]) for i in some], extractor).mean(axis=0)

@@ -46,7 +46,7 @@ class EmbedderTrainConfig:
         warmup_steps: in which the learning rate rises.
         clip_norm: largest norm of the gradient.
         crop_s: shortest and longest crop, seconds of voiced speech, joined of several recordings.
-        disturbed_share: share of the crops that are heard under a disturbed condition.
+        disturbed_share: share of the crops under a disturbed condition.
         speed_copies: copies of every speaker at another speed, and pitch with it; each is a speaker
             of its own, because that is what it sounds like.
         speed: largest relative change of speed.
@@ -139,7 +139,7 @@ def parse_speaker_recipe(table: Mapping[str, Any]) -> SpeakerRecipe:
     """Build a recipe from plain values, the inverse of `dataclasses.asdict`.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value makes no sense; told by its path.
+        ConfigError: a key is unknown or missing, or a value makes no sense; with its path.
     """
     return typed(dict(table), SpeakerRecipe)
 

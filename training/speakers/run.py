@@ -52,9 +52,9 @@ def run_speakers(
 
     Args:
         run: what to do.
-        on_features: told of clips done, and of all.
+        on_features: called with clips done, and of all.
         on_epoch: told of every epoch, with the equal error rate on the validation speakers; nan
-            where the test speakers are held out, who are heard at the end alone.
+            where the test speakers are held out, who are scored at the end alone.
 
     Raises:
         ConfigError: nothing to train on, or the folder is in use or cannot be written.

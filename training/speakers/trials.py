@@ -1,4 +1,4 @@
-"""Pairs of recordings, and how often the same speaker is told from another."""
+"""Pairs of recordings, and how often the embeddings separate two speakers."""
 
 from __future__ import annotations
 

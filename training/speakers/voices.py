@@ -22,7 +22,7 @@ from training.speakers.recipe import SpeakerRecipe
 def divide(
     utterances: Sequence[Utterance], *, final: bool
 ) -> tuple[list[Utterance], list[Utterance]]:
-    """Who is learnt from, and who is held out: no speaker is in both.
+    """Speakers of the training, and those held out: no speaker is in both.
 
     The division is fold 0 of `training.data.folds.split_by_speaker`, by the speakers' names alone.
     Its test speakers are touched only by a ``final`` training, which learns from the validation
@@ -75,6 +75,7 @@ class VoicedClip:
     voiced: NDArray[np.intp]
 
     def __call__(self) -> Float32:
+        """The voiced frames, (frames, features)."""
         return self.features[self.voiced]
 
 
@@ -179,7 +180,7 @@ class Crops:
         return response.astype(np.float32)
 
     def mask(self, x: Float32, rng: np.random.Generator) -> None:
-        """Blank a stripe of features and one of frames in a presented crop, in place."""
+        """Blank a stripe of features and one of frames in a crop (frames, features), in place."""
         for axis, most in ((1, self._config.feature_mask), (0, self._config.time_mask)):
             size = x.shape[axis]
             length = int(rng.integers(min(most, size) + 1))

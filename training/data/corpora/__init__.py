@@ -18,7 +18,7 @@ from training.data.corpora.base import CorpusError, Utterance, audio_files
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """One row of the registry; every field is told, so that none is forgotten.
+    """One row of the registry; every field is required.
 
     Attributes:
         read: gives the utterances of a folder, or of a file where that is taken.

@@ -194,7 +194,7 @@ class _Audio:
     def find(self, turn: Turn) -> Path | None:
         if turn.dialogue not in self._files:
             folder = self._folder / turn.dialogue
-            # A "._" file has its own stem, so nobody asks for it.
+            # A "._" file has its own stem, so it is never looked up.
             self._files[turn.dialogue] = {
                 p.stem: p
                 for p in (sorted(folder.iterdir()) if folder.is_dir() else ())
