@@ -93,7 +93,7 @@ def naive_updates(bundle: ModelBundle, speech: Float32) -> dict[str, np.ndarray]
         import librosa
         import torch
 
-        from training.recipe.config import parse_recipe
+        from training.recipe.parse import parse_recipe
     except ImportError:
         return None
     meta = bundle.meta

@@ -18,7 +18,8 @@ from ser_stream.models.metadata import SpeakerInput, TrainingData, WordInput
 from ser_stream.printable import one_line
 from ser_stream.typed import typed
 from ser_stream.types import Float32
-from training.recipe.config import Recipe, parse_recipe
+from training.recipe.config import Recipe
+from training.recipe.parse import parse_recipe
 
 CHECKPOINT = "checkpoint.pt"
 SCHEMA = 2

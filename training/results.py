@@ -16,7 +16,7 @@ from ser_stream.typed import FieldError, sized, typed, within
 from training.data.corpora import Utterance
 from training.metrics import Summary, summarize, t_interval
 from training.recipe.book import find_recipe
-from training.recipe.config import read_recipe_file
+from training.recipe.parse import read_recipe_file
 from training.report import markdown_table, percent
 from training.run import FoldJob, Run, claimed, jobs_of, select
 

@@ -21,7 +21,8 @@ from training.data.folds import Split, make_splits
 from training.launch import launch
 from training.occupancy import occupied
 from training.recipe.book import Protocol
-from training.recipe.config import Recipe, parse_recipe
+from training.recipe.config import Recipe
+from training.recipe.parse import parse_recipe
 from training.report import read_json, write_json
 
 RESULT = "result.json"

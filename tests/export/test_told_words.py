@@ -28,7 +28,7 @@ from training.checkpoint import Checkpoint
 from training.cli import app
 from training.data.corpora import Utterance
 from training.recipe.book import load_recipe
-from training.recipe.config import parse_recipe
+from training.recipe.parse import parse_recipe
 from training.run import with_transcripts
 
 RATE_HZ = 16000

@@ -494,7 +494,7 @@ def test_a_table_of_another_corpus_is_refused(iemocap, tmp_path):
 
 
 def merged_table(table, changes):
-    from training.recipe.config import merged
+    from training.recipe.parse import merged
 
     return merged(table, changes)
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from ser_stream.errors import ConfigError
 from ser_stream.typed import FieldError, sized, typed, within
 from training.data.folds import FoldsConfig
-from training.recipe.config import Recipe, merged, parse_recipe, read_recipe_file
+from training.recipe.config import Recipe
+from training.recipe.parse import merged, parse_recipe, read_recipe_file
 
 Percent = Annotated[float, within(0.0, 100.0)]
 

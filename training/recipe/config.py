@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal
 
 from torch import nn
 
-from ser_stream.errors import ConfigError
 from ser_stream.features.extractor import Extractor
 from ser_stream.features.normalizer import NormalizerConfig, NormalizerState, embedding_width
 from ser_stream.features.registry import FRONT_ENDS, check_front_end, make_extractor
-from ser_stream.files import os_reason
-from ser_stream.labels import canonical
-from ser_stream.models.metadata import check_labels
 from ser_stream.models.settings import GateConfig, SmoothingConfig
-from ser_stream.typed import FieldError, Limits, parse_toml, sized, typed, within
-from training.models import EMBEDDING, LENGTHS, TOKENS, check_model, make_model, network_kind
+from ser_stream.typed import FieldError, sized, within
+from training.models import make_model, network_kind
 from training.models.widths import Widths
-
-# A recipe has some hundred values, the longest of them a citation.
-LIMITS = Limits(text=200_000, values=10_000, string=300)
 
 Share = Annotated[float, within(0.0, 1.0)]
 Seed = Annotated[int, within(0, 2**32 - 1)]
@@ -207,7 +199,7 @@ class Recipe:
         name: of the recipe, "recipe/variant" for a variant.
         labels: classes, in the order of the network's outputs.
         model: name in `training.models.MODELS`.
-        model_params: its configuration, without what `widths` decide.
+        model_params: its configuration, without those that are `decided`.
         frontend: name in `ser_stream.features.registry.FRONT_ENDS`.
         frontend_params: its configuration.
         window_frames: frames of a window.
@@ -284,9 +276,15 @@ class Recipe:
         )
 
     @property
+    def decided(self) -> dict[str, int]:
+        """Parameters of the network that follow from the rest of the recipe."""
+        widths = self.widths
+        return {"n_classes": widths.classes, **network_kind(self.model).widths(widths)}
+
+    @property
     def network_params(self) -> dict[str, Any]:
         """The network's whole configuration."""
-        return {**self.model_params, **_decided(self)}
+        return {**self.model_params, **self.decided}
 
     def network(self) -> nn.Module:
         """Build the network, its weights drawn at random."""
@@ -297,74 +295,6 @@ class Recipe:
         table = asdict(self)
         table["normalizer_state"] = str(self.normalizer_state)
         return table
-
-
-def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy ``table`` with ``changes``; tables within are merged likewise."""
-    result = dict(table)
-    for key, value in changes.items():
-        old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
-    return result
-
-
-def parse_recipe(table: Mapping[str, Any]) -> Recipe:
-    """Build a recipe from plain values.
-
-    Raises:
-        ConfigError: a key is unknown or missing, or a value makes no sense; with its path.
-    """
-    recipe = typed(dict(table), Recipe)
-    # A recipe may name classes as another corpus does.
-    recipe = replace(
-        recipe,
-        labels=tuple(map(canonical, recipe.labels)),
-        merge={canonical(a): canonical(b) for a, b in recipe.merge.items()},
-    )
-    check_labels(recipe.labels)
-    width = front_end_width(recipe.frontend, recipe.frontend_params)
-    if recipe.train.feature_mask > width:
-        raise FieldError("train.feature_mask", f"is more than the front end's {width} features")
-    recipe = _without_decided(recipe)
-    config = check_model(recipe.model, recipe.network_params, where="model_params")
-    _check_inputs(recipe, config)
-    return recipe
-
-
-def _decided(recipe: Recipe) -> dict[str, int]:
-    """Parameters of the network that follow from the rest of the recipe."""
-    widths = recipe.widths
-    return {"n_classes": widths.classes, **network_kind(recipe.model).widths(widths)}
-
-
-def _without_decided(recipe: Recipe) -> Recipe:
-    """The same without parameters that repeat what follows from the rest, as older recipes do."""
-    decided = _decided(recipe)
-    for name, value in decided.items():
-        if recipe.model_params.get(name, value) != value:
-            raise FieldError(
-                f"model_params.{name}",
-                f"got {recipe.model_params[name]!r}, but labels, front end and inputs make it "
-                f"{value}; leave it out",
-            )
-    kept = {name: value for name, value in recipe.model_params.items() if name not in decided}
-    return replace(recipe, model_params=kept)
-
-
-def _check_inputs(recipe: Recipe, config: object) -> None:
-    """Check that the network takes the inputs that the recipe gives, and has those it needs."""
-    kind = network_kind(recipe.model)
-    needs = kind.needs(config)
-    for name, field_, given in (
-        (EMBEDDING, "embedding", bool(recipe.embedding or recipe.speaker)),
-        (LENGTHS, "windows.masked", recipe.windows.masked),
-        (TOKENS, "text.tokens", recipe.text.tokens > 0),
-    ):
-        if given and name not in kind.takes:
-            raise FieldError(field_, f"the network {recipe.model} takes no {name}")
-        if name in needs and not given:
-            raise FieldError(field_, f"the network {recipe.model} needs {name} here")
 
 
 def front_end_width(name: str, params: Mapping[str, Any]) -> int:
@@ -395,17 +325,3 @@ def check_ranges(**ranges: tuple[float, float]) -> None:
     for name, (least, most) in ranges.items():
         if least > most:
             raise FieldError(name, f"the range ends below its begin, got [{least}, {most}]")
-
-
-def read_recipe_file(file: Traversable) -> dict[str, Any]:
-    """Parse a TOML file of the size that a recipe may have.
-
-    Raises:
-        ConfigError: it cannot be read, or is not TOML.
-    """
-    try:
-        return parse_toml(file.read_text("utf-8"), LIMITS)
-    except OSError as error:
-        raise ConfigError(f"cannot read ({os_reason(error)})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 (byte {error.start})") from error

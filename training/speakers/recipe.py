@@ -24,8 +24,8 @@ from training.recipe.config import (
     WeightDecay,
     check_ranges,
     front_end_width,
-    read_recipe_file,
 )
+from training.recipe.parse import read_recipe_file
 
 Seconds = Annotated[float, within(0.01, 600.0)]
 # What the data decide of a network, and no recipe.

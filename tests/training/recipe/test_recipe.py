@@ -18,7 +18,7 @@ from ser_stream.models.bundle import ModelBundle
 from training.data.folds import FoldsConfig
 from training.models import MODELS
 from training.recipe.book import Protocol, find_recipe, load_book, load_recipe, shipped_recipes
-from training.recipe.config import merged, parse_recipe
+from training.recipe.parse import merged, parse_recipe
 
 PAPERS = ("head_fusion", "mscnn_spu", "attention_pooling", "ilt_cat", "context_attention")
 
