@@ -57,7 +57,7 @@ class FileChoice(QWidget, Generic[T]):
     Args:
         kind: of the file.
         settings: where the choices are kept, by what the model wants.
-        report: told what is wrong with a file.
+        report: called with what is wrong with a file.
 
     Attributes:
         value: what was read; None where the model wants none, or it is not there (yet).

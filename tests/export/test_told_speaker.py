@@ -17,7 +17,6 @@ pytest.importorskip("onnxscript")
 
 from typer.testing import CliRunner
 
-from export.cli import app as export_app
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.embedder import SpeakerEmbedder
@@ -26,6 +25,7 @@ from ser_stream.types import AudioBlock
 from tests.helpers.commands import one_line, ser_stream
 from tests.helpers.embedders import write_embedder
 from tests.helpers.engines import Loudness, run, same
+from tests.helpers.exports import exported_bundle
 from tests.helpers.spy import Spy
 from training.checkpoint import Checkpoint
 from training.cli import app
@@ -60,10 +60,7 @@ def trained(embedder_path, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(trained) -> ModelBundle:
-    path = trained / "model.onnx"
-    result = CliRunner().invoke(export_app, [str(trained), "-o", str(path)])
-    assert result.exit_code == 0, result.output
-    return ModelBundle.load(path)
+    return exported_bundle(trained)
 
 
 def test_a_bundle_names_its_embedder(told, trained, embedder_path):

@@ -16,7 +16,6 @@ pytest.importorskip("onnxscript")
 from typer.testing import CliRunner
 
 import training.recipes
-from export.cli import app as export_app
 from ser_stream.errors import ConfigError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.inputs import word_inputs
@@ -24,6 +23,7 @@ from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock
 from ser_stream.words.tokens import tokenize
 from ser_stream.words.vectors import WordVectors
+from tests.helpers.exports import exported_bundle
 from training.checkpoint import Checkpoint
 from training.cli import app
 from training.data.corpora import Utterance
@@ -104,10 +104,7 @@ def run(corpus, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(run) -> ModelBundle:
-    path = run / "model.onnx"
-    result = CliRunner().invoke(export_app, [str(run), "-o", str(path)])
-    assert result.exit_code == 0, result.output
-    return ModelBundle.load(path)
+    return exported_bundle(run)
 
 
 @pytest.fixture(scope="module")
