@@ -199,6 +199,7 @@ def test_a_damaged_checkpoint_is_one_line(checkpoint, tmp_path):
         assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_run_and_audio(checkpoint, tmp_path, demo_path):
     checkpoint.save(tmp_path / "checkpoint.pt")
     out = tmp_path / "model.onnx"

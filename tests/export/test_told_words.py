@@ -120,6 +120,7 @@ def with_words(heard: dict[str, np.ndarray], words: list[np.ndarray]) -> dict[st
     return first | word_inputs(words, 12)
 
 
+@pytest.mark.slow
 def test_a_label_of_voice_and_words_needs_both(corpus, run, tmp_path):
     assert train(corpus, tmp_path / "spu", "spu") > 0.85
     for part in ("embedding", "text"):
@@ -142,6 +143,7 @@ def test_a_bundle_tells_its_words_and_goes_by_them(corpus, exported, run, heard)
     assert np.abs(valence - opposite).min() > 0.2
 
 
+@pytest.mark.slow
 def test_more_words_than_it_reads_leave_the_newest(exported, heard):
     rng = np.random.default_rng(0)
     many = rng.normal(size=(40, WIDTH)).astype(np.float32)

@@ -52,7 +52,7 @@ FOUND: dict[str, tuple[str, str, bytes, str | None]] = {
     "a vector without line ends": (
         "vectors", ".txt", b"the" + b" 0.5" * (1 << 18), "0.5 0.5 ...'",
     ),
-    "a recipe in another encoding": ("recipes", ".toml", b"name = '\xe4'\n", "utf-8"),
+    "a recipe in another encoding": ("recipes", ".toml", b"name = '\xe4'\n", "UTF-8"),
     "a recipe of 5000 digits": ("recipes", ".toml", b"a = " + b"9" * 5000, "not TOML"),
     "a recipe nested too deep": (
         "recipes", ".toml", b"a = " + b"[" * 9000 + b"]" * 9000, "nested more than",

@@ -325,6 +325,7 @@ def test_the_demo_shows_words(reading_folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.microphone
 def test_words_come_live_through_a_microphone(reading_folder, demo_path, virtual_microphone):
     pytest.importorskip("pocketsphinx")

@@ -652,6 +652,7 @@ def test_it_can_learn_twenty_windows_by_heart(key):
 PARTS = {"cat-cnn-to-lstm", "cat-lstm-to-cnn", "ilt-plus"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in VARIANTS if key not in PARTS])
 def test_onnx_runtime_agrees_at_any_batch_and_length(key):
     pytest.importorskip("onnxscript")
