@@ -73,6 +73,7 @@ def test_an_export_streams_and_tells_all(exported, checkpoint, speech):
     assert [p.name for p in exported.parent.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_smoothing_gate_and_threshold_of_the_recipe_travel(checkpoint, tmp_path):
     smoothing = SmoothingConfig(evidence_s=0.3, enter=0.6, leave=0.4)
     gate = GateConfig(threshold=0.3, min_share=0.5)
@@ -152,6 +153,7 @@ def test_parity_needs_enough_different_windows(exported, checkpoint):
             check_parity(checkpoint.net, bundle, {"features": few})
 
 
+@pytest.mark.slow
 def test_what_fails_leaves_no_file_and_the_old_one_alone(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     path.write_text("the old one")

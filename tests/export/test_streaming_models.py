@@ -466,6 +466,7 @@ def test_a_checkpoint_survives_its_file(stream, tmp_path):
 # The commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_recordings_are_scored_with_any_paper(made, paper, clip, tmp_path):
     model = made(paper)
@@ -485,6 +486,7 @@ def test_recordings_are_scored_with_any_paper(made, paper, clip, tmp_path):
         np.testing.assert_allclose(got, want.mean(axis=0), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_info_tells_of_any_paper_s_model(made, paper):
     model = made(paper)

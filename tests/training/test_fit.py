@@ -157,6 +157,7 @@ def test_a_killed_run_goes_on_where_it_was(toy, recipe, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_and_survives_its_resumption(toy, recipe, tmp_path):
     split = split_by_speaker(read_corpus("crema-d", toy))
     # A learning rate of nothing: the first epoch stays the best.

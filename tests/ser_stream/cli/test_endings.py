@@ -172,6 +172,7 @@ def test_signals_end_every_view_with_complete_files(start, speech):
         whole(live, speech)
 
 
+@pytest.mark.slow
 def test_signals_that_come_again_and_again_lose_nothing(start, speech):
     runs = [start(view) for view in VIEWS]
     for live in runs:

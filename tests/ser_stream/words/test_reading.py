@@ -292,6 +292,7 @@ def test_a_recording_is_recognised_whole(takes):
         recognize(takes / "none.wav", ClockAsr(fails_at_s=1.0))
 
 
+@pytest.mark.slow
 def test_pocketsphinx_transcribes_into_what_score_reads(reading_folder, takes, demo_path):
     pytest.importorskip("pocketsphinx")
     result = ser_stream("transcribe", demo_path, takes / "gone.wav", "-o", takes / "said.csv")

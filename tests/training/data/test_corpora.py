@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_stream.errors import SerStreamError
+from ser_stream.labels import canonical
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.metadata import TrainingData
 from tests.helpers.iemocap_tree import EMOTION, RATE_HZ, Expected, make_tree
@@ -432,7 +433,7 @@ def test_what_a_csv_writer_wrote_is_read_back(tmp_path_factory, rows):
     path = write(folder, out.getvalue())
     assert manifest.read(path) == [
         Utterance(
-            folder / f"{i}.wav", "manifest", f"manifest/{speaker}", emotion, text=text,
+            folder / f"{i}.wav", "manifest", f"manifest/{speaker}", canonical(emotion), text=text,
             start_s=start, end_s=None if length is None else start + length,
         )
         for i, (emotion, speaker, text, (start, length)) in enumerate(rows)

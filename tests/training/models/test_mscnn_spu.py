@@ -497,6 +497,7 @@ def spoken(batch, frames, words, config, seed=0):
     return inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "dynamic"),
     [

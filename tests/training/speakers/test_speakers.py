@@ -434,6 +434,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
             SpeakerCheckpoint.load(path)
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_leaves_no_file(checkpoint, tmp_path, monkeypatch):
     write = export_speaker_module._write_graph
 
