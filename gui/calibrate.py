@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from PySide6.QtWidgets import (
     QGridLayout,
@@ -28,7 +27,17 @@ from ser_stream.audio.level import level_dbfs
 from ser_stream.errors import AudioError, SerStreamError
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import check_profiles
-from ser_stream.profiles import PASSAGE, WANTED_S, ProfileRecorder, list_profiles, profile_path
+from ser_stream.profiles import (
+    PASSAGE,
+    WANTED_S,
+    ProfileRecorder,
+    forget,
+    list_known,
+    list_voices,
+    profile_path,
+    today,
+    unlearn,
+)
 from ser_stream.types import AudioSource
 
 # A calibration fails after this many times the speech that it needs.
@@ -96,7 +105,7 @@ class Calibration:
             with self._open_source() as source:
                 recorder = self._listen(source)
             if not self._stop.is_set():
-                recorder.finish(self.name, datetime.now(UTC).date().isoformat()).save(self.path)
+                recorder.finish(self.name, today()).save(self.path)
                 self.saved = True
         except (SerStreamError, OSError) as error:
             self.error = error
@@ -178,6 +187,8 @@ class CalibratePage(QWidget):
         known.setBuddy(self.list)
         self.use_button = QPushButton("&Use")
         self.use_button.setToolTip("Listen with this profile")
+        self.unlearn_button = QPushButton("Unlea&rn")
+        self.unlearn_button.setToolTip("Take back what was learnt of this voice last")
         self.delete_button = QPushButton("Dele&te")
         self.delete_button.setToolTip("Delete the profile that is marked; press twice")
         self._lay_out(intro, name, known)
@@ -187,6 +198,7 @@ class CalibratePage(QWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.use_button.clicked.connect(self._use)
         self.list.itemActivated.connect(self._use)
+        self.unlearn_button.clicked.connect(self._unlearn)
         self.delete_button.clicked.connect(self._delete)
         self.list.currentRowChanged.connect(self._marked)
         self.fill()
@@ -211,6 +223,8 @@ class CalibratePage(QWidget):
         right.addWidget(known)
         right.addWidget(self.list, 1)
         right.addWidget(self.use_button)
+        right.addWidget(self._choices.learn_box)
+        right.addWidget(self.unlearn_button)
         right.addWidget(self.delete_button)
         whole = QGridLayout(self)
         whole.addLayout(left, 0, 0)
@@ -258,7 +272,7 @@ class CalibratePage(QWidget):
     def fill(self) -> None:
         """List the profiles anew."""
         self.list.clear()
-        self.list.addItems(list_profiles())
+        self.list.addItems(list_known())
         self._marked()
 
     def set_theme(self, theme: Theme) -> None:
@@ -300,7 +314,9 @@ class CalibratePage(QWidget):
         self.cancel_button.setEnabled(self.is_listening)
 
     def _marked(self) -> None:
-        marked = self.list.currentItem() is not None
+        item = self.list.currentItem()
+        marked = item is not None
+        self.unlearn_button.setEnabled(item is not None and item.text() in list_voices())
         self.use_button.setEnabled(marked)
         self.delete_button.setEnabled(marked)
         self.delete_button.setText("Dele&te")
@@ -309,6 +325,21 @@ class CalibratePage(QWidget):
         item = self.list.currentItem()
         if item is not None:
             self._choices.fill_profiles(choose=item.text())
+
+    def _unlearn(self) -> None:
+        item = self.list.currentItem()
+        if item is None:
+            return
+        name = item.text()
+        try:
+            left = unlearn(name)
+        except SerStreamError as error:
+            self._report(error)
+            return
+        self.result.setText(f"{name}: {'as it was before' if left else 'nothing learnt is left'}")
+        self.fill()
+        if self._choices.profile_box.currentData() == name:
+            self._choices.fill_profiles(choose=name if name in list_known() else "")
 
     def _delete(self) -> None:
         item = self.list.currentItem()
@@ -320,8 +351,8 @@ class CalibratePage(QWidget):
             return
         name = item.text()
         try:
-            profile_path(name).unlink(missing_ok=True)
-        except OSError as error:
+            forget(name)
+        except SerStreamError as error:
             self._report(error)
         self.fill()
         gone = self._choices.profile_box.currentData() == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,11 @@ PASSAGE = (
     "you can see the church, the mill, and the road that leads to the next village. A bus stops at "
     "the corner every half hour. Most people walk back the way they came."
 )
+
+
+def today() -> str:
+    """Date of today, ISO 8601, UTC."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def profile_folder() -> Path:
@@ -176,6 +182,24 @@ def unlearn(name: str) -> bool:
 def list_voices() -> list[str]:
     """Names of the voices of which something was learnt."""
     return _names(config_folder() / "voices")
+
+
+def list_known() -> list[str]:
+    """Names of all voices: those with a profile, and those of which something was learnt."""
+    return sorted({*list_profiles(), *list_voices()})
+
+
+def forget(name: str) -> None:
+    """Delete the profile ``name`` and what was learnt of that voice.
+
+    Raises:
+        ProfileError: a file cannot be deleted.
+    """
+    for path in (profile_path(name), voice_path(name), voice_path(name, taken_back=True)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ProfileError(f"{path}: cannot delete ({os_reason(error)})") from error
 
 
 def _key(bundle: ModelBundle) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from gui.choices.file import FileChoice
 from gui.choices.recognizer import listen_for_words
@@ -25,7 +25,7 @@ from ser_stream.audio.sources import PacedSource
 from ser_stream.errors import DeviceError, SerStreamError
 from ser_stream.models.bundle import ModelBundle, default_model_path
 from ser_stream.models.profile import Profile
-from ser_stream.profiles import list_profiles, list_voices, load_known
+from ser_stream.profiles import list_known, load_known
 from ser_stream.stream.listening import Listening
 from ser_stream.typed import typed
 from ser_stream.types import AudioSource
@@ -67,12 +67,15 @@ def present_devices(listening: bool) -> list[Device]:
 class Choices(QWidget):
     """Choose a microphone by its name, a model, a profile, the recogniser of words, and files.
 
+    The tick `learn_box` has no room here: the page of profiles shows it.
+
     Looking for devices and reading a model happen in the background; `tick` takes what they found.
     """
 
     device_changed = Signal()
     bundle_changed = Signal()
     profile_changed = Signal()
+    learning_changed = Signal()
 
     def __init__(
         self,
@@ -97,6 +100,12 @@ class Choices(QWidget):
         self.device_box = combo("microphone")
         self.model_box = combo("model")
         self.profile_box = combo("profile")
+        self.learn_box = QCheckBox("Learn the ch&osen voice")
+        self.learn_box.setToolTip(
+            "When the stream ends, keep what was heard of this voice, as statistics; "
+            "the next stream begins with it"
+        )
+        self.learn_box.setAccessibleName("learn the voice of the profile")
         self.words = WordChoices(settings, report)
         self.speaker = FileChoice(EMBEDDER, settings, report)
         self.refresh = QToolButton()
@@ -123,9 +132,11 @@ class Choices(QWidget):
         self._fill_devices()
         self._fill_models()
         self.fill_profiles()
+        self._take_profile()
         self.device_box.activated.connect(self._chose_device)
         self.model_box.activated.connect(self._chose_model)
         self.profile_box.activated.connect(self._chose_profile)
+        self.learn_box.toggled.connect(self.learning_changed)
         self.refresh.clicked.connect(self.look_for_devices)
 
     # What is chosen
@@ -162,6 +173,11 @@ class Choices(QWidget):
     def profile(self) -> Profile | None:
         """The chosen profile."""
         return self._profile
+
+    @property
+    def learns(self) -> str | None:
+        """Name of the voice that the stream is to learn; None if it is to learn nothing."""
+        return self.profile_box.currentData() or None if self.learn_box.isChecked() else None
 
     @property
     def listening(self) -> Listening | None:
@@ -291,7 +307,7 @@ class Choices(QWidget):
         box, current = self.profile_box, self._settings.text("profile")
         box.clear()
         box.addItem(NO_PROFILE, "")
-        for name in sorted({*list_profiles(), *list_voices()}):
+        for name in list_known():
             box.addItem(name, name)
         box.setCurrentIndex(max(0, box.findData(current)))
         if choose is not None:
@@ -303,6 +319,10 @@ class Choices(QWidget):
         self._take_profile()
         self.profile_changed.emit()
 
+    def take_learnt(self) -> None:
+        """Go by what was learnt since, from the next stream on."""
+        self._take_profile()
+
     def _take_profile(self) -> None:
         self._profile = self._voice = None
         name = self.profile_box.currentData()
@@ -312,6 +332,10 @@ class Choices(QWidget):
             except SerStreamError as error:
                 self.profile_box.setCurrentIndex(0)
                 self._report(error)
+        # Whom a stream learns is asked for anew with every voice that is chosen.
+        has_name = bool(self.profile_box.currentData())
+        self.learn_box.setEnabled(has_name)
+        self.learn_box.setChecked(self.learn_box.isChecked() and has_name)
 
     def tick(self) -> None:
         """Take what the background has found."""

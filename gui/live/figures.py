@@ -43,7 +43,10 @@ class Figures(TextLabel):
             f"processor {100 * load:.0f} % of a core",
         ]
         if status.snapshot.profile is not None:
-            parts.append(f"profile {status.snapshot.profile}")
+            learning = "" if stream.learns is None else ", learning"
+            parts.append(f"profile {status.snapshot.profile}{learning}")
+        if stream.learnt_s is not None:
+            parts.append(f"learnt from {stream.learnt_s:.0f} s of {stream.learns}'s voice")
         recording = stream.recorder.recording
         if recording is not None:
             sound = " and sound" if recording.audio is not None else ""

@@ -55,6 +55,7 @@ class LivePage(QWidget):
         super().__init__(parent)
         self._choices, self._report = choices, report
         self._stream: LiveStream | None = None
+        self._learnt_of: LiveStream | None = None
         self._history: History | None = None
         self._spectrogram: Spectrogram | None = None
         self._wanted = False
@@ -86,6 +87,7 @@ class LivePage(QWidget):
         self.picture_button.clicked.connect(self._save_picture)
         choices.device_changed.connect(self._start_again)
         choices.profile_changed.connect(self._start_again)
+        choices.learning_changed.connect(self._take_learning)
         choices.words.changed.connect(self._start_again)
         choices.speaker.changed.connect(self._start_again)
         choices.bundle_changed.connect(self._take_bundle)
@@ -182,8 +184,13 @@ class LivePage(QWidget):
         self._stream = LiveStream(
             self._choices.open_source(), listening, self._history, self._spectrogram, origin_s
         )
+        self._stream.learns = self._choices.learns
         self.pause_button.setChecked(False)
         self._stream.start()
+
+    def _take_learning(self) -> None:
+        if self._stream is not None:
+            self._stream.learns = self._choices.learns
 
     def _pause(self, paused: bool) -> None:
         self.pause_button.setText("&Go on" if paused else "&Pause")
@@ -231,6 +238,9 @@ class LivePage(QWidget):
             return
         status = stream.status
         self._report_errors(stream, status)
+        if stream.learnt_s is not None and stream is not self._learnt_of:
+            self._learnt_of = stream
+            self._choices.take_learnt()
         if not self.isVisible():
             # Errors are reported on every page; the rest is drawn only while it is visible.
             return

@@ -15,7 +15,9 @@ from enum import StrEnum
 from gui.live.history import History
 from gui.live.spectrogram import Spectrogram
 from ser_stream.errors import DeviceError, SerStreamError
+from ser_stream.profiles import learn, today
 from ser_stream.scoring.recorder import Recorder, Recording
+from ser_stream.stream.engine import Engine
 from ser_stream.stream.listening import Listening
 from ser_stream.stream.session import Session
 from ser_stream.types import AudioBlock, AudioSource, Snapshot
@@ -81,6 +83,10 @@ class LiveStream:
         spectrogram: the sound of earlier streams; likewise.
         origin_s: where in these two the stream begins.
         clock: monotonic seconds.
+
+    Attributes:
+        learns: name of the voice that is learnt when the stream ends; None for nobody's.
+        learnt_s: seconds of it, once it was learnt.
     """
 
     def __init__(
@@ -97,6 +103,8 @@ class LiveStream:
         self.history = history or History(meta.labels, meta.sample_rate_hz)
         self.spectrogram = spectrogram or Spectrogram(meta.sample_rate_hz)
         self.origin_s = origin_s
+        self.learns: str | None = None
+        self.learnt_s: float | None = None
         self.recorder = Recorder(meta.labels, meta.sample_rate_hz)
         self._open_source = open_source
         self._clock = clock
@@ -195,10 +203,15 @@ class LiveStream:
             # Leaving the source ends the iteration of the session's thread.
             session.wait(8.0)
             self._error = session.error
+            self._learn(session.engine)
         except (SerStreamError, OSError) as error:
             self._error = error
         finally:
             self._ended.set()
+
+    def _learn(self, engine: Engine) -> None:
+        if self.learns is not None and learn(self.learns, engine, today()) is not None:
+            self.learnt_s = engine.voiced_s
 
     def _listen(self, source: AudioSource) -> Session:
         self.history.begin(self.origin_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +51,6 @@ def recorder_of(bundle: ModelBundle, paths: list[Path]) -> ProfileRecorder:
         for _ in recorder.listen(FileSource(path)):
             pass
     return recorder
-
-
-def today() -> str:
-    """Date of today, ISO 8601, UTC."""
-    return datetime.now(UTC).date().isoformat()
 
 
 def listening_of(

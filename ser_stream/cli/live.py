@@ -290,8 +290,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
 
 def _learn(name: str, engine: Engine) -> None:
     """Keep what was heard of a voice, and tell."""
-    from ser_stream.cli.assembly import today
-    from ser_stream.profiles import MIN_SPEECH_S, learn
+    from ser_stream.profiles import MIN_SPEECH_S, learn, today
 
     if learn(name, engine, today()) is None:
         told = f"{engine.voiced_s:.0f} s of speech, {MIN_SPEECH_S:g} s are needed"

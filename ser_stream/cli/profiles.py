@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser_stream.cli.assembly import open_bundle, recorder_of, today
+from ser_stream.cli.assembly import open_bundle, recorder_of
 from ser_stream.cli.options import DeviceOption, ModelOption, RateOption
 from ser_stream.errors import ConfigError
 from ser_stream.printable import echo
@@ -41,7 +41,7 @@ def calibrate(
     Only statistics are kept, no audio.
     """
     from ser_stream.models.profile import check_profiles
-    from ser_stream.profiles import profile_path
+    from ser_stream.profiles import profile_path, today
 
     if not LEAST_S <= seconds <= MOST_S:
         raise ConfigError(f"--seconds must be from {LEAST_S:g} to {MOST_S:g}, got {seconds}")

@@ -12,7 +12,6 @@ from ser_stream.cli.assembly import (
     open_bundle,
     open_profile,
     recorder_of,
-    today,
 )
 from ser_stream.cli.options import (
     ASR_OPTION,
@@ -85,6 +84,7 @@ def score(
 ) -> None:
     """Score recordings: any rate, any channels, anything that libsndfile reads."""
     from ser_stream.models.profile import check_profiles
+    from ser_stream.profiles import today
     from ser_stream.scoring.recordings import score_file
     from ser_stream.scoring.rows import prediction_row
     from ser_stream.scoring.speakers import Speakers, speaker_of

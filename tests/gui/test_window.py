@@ -28,7 +28,7 @@ from ser_stream.audio.devices import Device
 from ser_stream.errors import AudioError, DeviceError
 from ser_stream.files import CONFIG
 from ser_stream.models.profile import Profile, frontend_key
-from ser_stream.profiles import learn, list_profiles
+from ser_stream.profiles import learn, list_known, list_profiles, load_voice
 from ser_stream.stream.engine import Engine
 from ser_stream.types import AudioBlock, Prediction, Snapshot, State
 
@@ -450,8 +450,30 @@ def test_what_was_learnt_of_a_voice_is_gone_by(opened, bundle, speech):
     assert choices.listening.voice == voice
     opened.start(4.0, speech)
     opened.until(lambda: "profile ann" in opened.window.live.figures.text())
-    choices.fill_profiles(choose="")
+    live = opened.window.live
+    assert choices.learns is None
+    choices.learn_box.click()
+    assert choices.learns == "ann"
+    opened.sources[-1].feed(speech[4 * RATE_HZ :])
+    opened.until(lambda: opened.position_s > 30.0)
+    live.stop_button.click()
+    opened.until(lambda: "s of ann's voice" in live.figures.text())
+    assert live.stream is not None
+    assert f"learnt from {live.stream.learnt_s:.0f} s of ann's voice" in live.figures.text()
+    opened.until(lambda: choices.listening.voice != voice)
+    assert choices.listening.voice == load_voice("ann", bundle)
+    page = opened.window.calibrate
+    page.fill()
+    page.list.setCurrentRow(0)
+    page.unlearn_button.click()
+    assert page.result.text() == "ann: as it was before"
+    assert choices.listening.voice == voice
+    page.list.setCurrentRow(0)
+    page.unlearn_button.click()
+    assert list_known() == []
     assert choices.listening.voice is None
+    assert choices.learns is None
+    assert not choices.learn_box.isEnabled()
 
 
 def test_a_profile_of_another_front_end_is_told(opened, settings):
