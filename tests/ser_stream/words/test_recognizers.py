@@ -89,7 +89,7 @@ def block(start: int, n: int = WORD, value: float = 0.5, gap: bool = False) -> A
 @given(st.lists(st.integers(1, 10 * WORD - 1), max_size=8, unique=True), st.integers(0, 10**9))
 def test_words_are_the_same_however_the_stream_is_cut(cuts, start):
     samples = np.repeat(np.arange(10, dtype=np.float32) / 10, WORD)
-    tap = WordTap(TenthsAsr(), RATE_HZ)
+    tap = WordTap(TenthsAsr(), RATE_HZ, max_lag_s=LONG_S)
     for a, b in itertools.pairwise([0, *sorted(cuts), len(samples)]):
         tap.hear(AudioBlock(samples[a:b], start + a))
     tap.close(LONG_S)
@@ -138,7 +138,7 @@ def test_sound_of_any_rate_is_heard_whole_before_a_hole_and_at_the_end(rate_hz):
 
 
 def test_words_between_goes_by_the_middle():
-    tap = WordTap(TenthsAsr(), RATE_HZ)
+    tap = WordTap(TenthsAsr(), RATE_HZ, max_lag_s=LONG_S)
     for i in range(100):
         tap.hear(block(i * WORD, value=(i % 10) / 10))
     tap.close(LONG_S)
