@@ -15,14 +15,14 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import numpy as np
+from timing import median_s
 
 from ser_stream.features.mfcc import MfccConfig, MfccExtractor
 from ser_stream.models.embedder import SpeakerEmbedder
@@ -111,29 +111,18 @@ def measure(
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def median_ms(call: Callable[[], object], repeats: int = 50) -> float:
-    """Median time of a call after one to warm up, ms."""
-    call()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return 1000.0 * float(np.median(times))
-
-
 def costs(embedder: SpeakerEmbedder) -> None:
     """Print what a tracker costs on one core."""
     config = TrackerConfig()
     rng = np.random.default_rng(0)
     frames = round(config.memory_s * embedder.frames_per_s)
     memory = rng.normal(size=(frames, embedder.extractor.width)).astype(np.float32)
-    update_ms = median_ms(lambda: embedder.embed(memory))
+    update_ms = 1000.0 * median_s(lambda: embedder.embed(memory), 50)
     noise = (0.1 * rng.standard_normal(RATE_HZ)).astype(np.float32)
     tracker = SpeakerTracker(embedder)
     # Flagged as no speech: frames are computed and nothing is embedded.
     silence = np.zeros(RATE_HZ, dtype=np.bool_)
-    second_ms = median_ms(lambda: tracker.accept(noise, silence))
+    second_ms = 1000.0 * median_s(lambda: tracker.accept(noise, silence), 50)
     share = second_ms + update_ms / config.update_s
     print(
         f"an update of {config.memory_s:.0f} s: {update_ms:.1f} ms; frames of a second: "

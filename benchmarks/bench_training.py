@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 import warnings
 from collections.abc import Callable
 from importlib import resources
@@ -22,6 +21,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 import soundfile
 import torch
+from timing import median_s
 
 from ser_stream.features.frontend import FrontEnd
 from ser_stream.features.normalizer import (
@@ -49,17 +49,6 @@ def speech(seconds: float) -> np.ndarray:
     path = resources.files("ser_stream") / "demo" / "demo.flac"
     samples, _ = soundfile.read(str(path), dtype="float32")
     return np.resize(samples, int(seconds * RATE_HZ))
-
-
-def median_s(call: Callable[[], object], repeats: int) -> float:
-    """Median time of ``call`` after one to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
 
 
 def windows_per_s(recipe: Recipe, where: Launch, repeats: int) -> float:
