@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from gui.choices.file import FileChoice
@@ -95,6 +95,8 @@ class Choices(QWidget):
         self._bundle: ModelBundle | None = None
         self._profile: Profile | None = None
         self._voice: Profile | None = None
+        # The chosen voice, for which `learn_box` was ticked or not.
+        self._ticked_for: str | None = None
         self.ask_for_model: Callable[[], Path | None] = self._ask_for_model
 
         self.device_box = combo("microphone")
@@ -177,7 +179,7 @@ class Choices(QWidget):
     @property
     def learns(self) -> str | None:
         """Name of the voice that the stream is to learn; None if it is to learn nothing."""
-        return self.profile_box.currentData() or None if self.learn_box.isChecked() else None
+        return self._ticked_for if self.learn_box.isChecked() else None
 
     @property
     def listening(self) -> Listening | None:
@@ -332,10 +334,13 @@ class Choices(QWidget):
             except SerStreamError as error:
                 self.profile_box.setCurrentIndex(0)
                 self._report(error)
-        # Whom a stream learns is asked for anew with every voice that is chosen.
-        has_name = bool(self.profile_box.currentData())
-        self.learn_box.setEnabled(has_name)
-        self.learn_box.setChecked(self.learn_box.isChecked() and has_name)
+        name = self.profile_box.currentData() or None
+        self.learn_box.setEnabled(name is not None)
+        if name != self._ticked_for:
+            # Learning is asked for anew with every voice; the stream that runs keeps its own.
+            self._ticked_for = name
+            with QSignalBlocker(self.learn_box):
+                self.learn_box.setChecked(False)
 
     def tick(self) -> None:
         """Take what the background has found."""

@@ -45,8 +45,9 @@ class Figures(TextLabel):
         if status.snapshot.profile is not None:
             learning = "" if stream.learns is None else ", learning"
             parts.append(f"profile {status.snapshot.profile}{learning}")
-        if stream.learnt_s is not None:
-            parts.append(f"learnt from {stream.learnt_s:.0f} s of {stream.learns}'s voice")
+        if stream.learnt is not None:
+            name, seconds = stream.learnt
+            parts.append(f"learnt from {seconds:.0f} s of {name}'s voice")
         recording = stream.recorder.recording
         if recording is not None:
             sound = " and sound" if recording.audio is not None else ""

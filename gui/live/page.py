@@ -227,6 +227,11 @@ class LivePage(QWidget):
 
     def tick(self) -> None:
         """Draw what is new."""
+        old = self._stream
+        if old is not None and old.learnt is not None and old is not self._learnt_of:
+            # Before the next stream, which begins with it.
+            self._learnt_of = old
+            self._choices.take_learnt()
         if self._wanted and not self.is_listening:
             self._begin()
         stream = self._stream
@@ -238,9 +243,6 @@ class LivePage(QWidget):
             return
         status = stream.status
         self._report_errors(stream, status)
-        if stream.learnt_s is not None and stream is not self._learnt_of:
-            self._learnt_of = stream
-            self._choices.take_learnt()
         if not self.isVisible():
             # Errors are reported on every page; the rest is drawn only while it is visible.
             return

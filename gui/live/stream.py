@@ -86,7 +86,7 @@ class LiveStream:
 
     Attributes:
         learns: name of the voice that is learnt when the stream ends; None for nobody's.
-        learnt_s: seconds of it, once it was learnt.
+        learnt: name and seconds of the voice that was learnt; None before.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class LiveStream:
         self.spectrogram = spectrogram or Spectrogram(meta.sample_rate_hz)
         self.origin_s = origin_s
         self.learns: str | None = None
-        self.learnt_s: float | None = None
+        self.learnt: tuple[str, float] | None = None
         self.recorder = Recorder(meta.labels, meta.sample_rate_hz)
         self._open_source = open_source
         self._clock = clock
@@ -210,8 +210,9 @@ class LiveStream:
             self._ended.set()
 
     def _learn(self, engine: Engine) -> None:
-        if self.learns is not None and learn(self.learns, engine, today()) is not None:
-            self.learnt_s = engine.voiced_s
+        name = self.learns
+        if name is not None and learn(name, engine, today()) is not None:
+            self.learnt = (name, engine.voiced_s)
 
     def _listen(self, source: AudioSource) -> Session:
         self.history.begin(self.origin_s)

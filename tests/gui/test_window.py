@@ -459,8 +459,12 @@ def test_what_was_learnt_of_a_voice_is_gone_by(opened, bundle, speech):
     live.stop_button.click()
     opened.until(lambda: "s of ann's voice" in live.figures.text())
     assert live.stream is not None
-    assert f"learnt from {live.stream.learnt_s:.0f} s of ann's voice" in live.figures.text()
+    assert f"learnt from {live.stream.learnt[1]:.0f} s of ann's voice" in live.figures.text()
     opened.until(lambda: choices.listening.voice != voice)
+    # A tick that is taken away later does not change what was learnt.
+    choices.learn_box.click()
+    assert choices.learns is None
+    assert live.stream.learnt[0] == "ann"
     assert choices.listening.voice == load_voice("ann", bundle)
     page = opened.window.calibrate
     page.fill()
@@ -474,6 +478,44 @@ def test_what_was_learnt_of_a_voice_is_gone_by(opened, bundle, speech):
     assert choices.listening.voice is None
     assert choices.learns is None
     assert not choices.learn_box.isEnabled()
+
+
+def test_another_voice_is_not_learnt_unasked_and_a_stream_that_ends_learns_its_own(
+    opened, bundle, speech
+):
+    engine = Engine(bundle)
+    engine.reset()
+    engine.feed(AudioBlock(speech, 0))
+    before = {name: learn(name, engine) for name in ("ann", "bob")}
+    choices, live = opened.window.choices, opened.window.live
+    choices.fill_profiles(choose="ann")
+    choices.learn_box.click()
+    opened.start(20.0, speech)
+    first = live.stream
+    assert first.learns == "ann"
+    choices.fill_profiles(choose="bob")
+    assert choices.learns is None
+    opened.until(lambda: live.stream is not first)
+    assert live.stream.learns is None
+    assert first.learnt[0] == "ann"
+    assert load_voice("ann", bundle) != before["ann"]
+    assert load_voice("bob", bundle) == before["bob"]
+
+
+def test_the_next_stream_begins_with_what_the_last_one_learnt(opened, bundle, speech):
+    engine = Engine(bundle)
+    engine.reset()
+    engine.feed(AudioBlock(speech, 0))
+    learn("ann", engine)
+    choices, live = opened.window.choices, opened.window.live
+    choices.fill_profiles(choose="ann")
+    choices.learn_box.click()
+    opened.start(20.0, speech)
+    first = live.stream
+    choices.device_changed.emit()
+    opened.until(lambda: live.stream is not first)
+    assert live.stream.learns == "ann"
+    assert live.stream.listening.voice == load_voice("ann", bundle) != first.listening.voice
 
 
 def test_a_profile_of_another_front_end_is_told(opened, settings):
