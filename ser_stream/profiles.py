@@ -12,7 +12,7 @@ from ser_stream.audio.resample import StreamingResampler
 from ser_stream.errors import AudioError, ConfigError
 from ser_stream.features.frontend import FrontEnd
 from ser_stream.features.normalizer import Moments, NormalizerState
-from ser_stream.files import config_folder, os_reason
+from ser_stream.files import config_folder, os_reason, write_bytes
 from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import NAME, Profile, ProfileError, frontend_key
 from ser_stream.stream.detector import SileroDetector
@@ -132,8 +132,9 @@ def load_known(
         ProfileError: nothing is known of it, or a file cannot be used.
     """
     voice = load_voice(name, bundle)
-    has_profile = name in list_profiles() or not (learns or voice is not None)
-    return (load_profile(name, bundle) if has_profile else None), voice
+    if not profile_path(name).exists() and (learns or voice is not None):
+        return None, voice
+    return load_profile(name, bundle), voice
 
 
 def learn(name: str, engine: Engine, created: str = "") -> Profile | None:
@@ -151,7 +152,8 @@ def learn(name: str, engine: Engine, created: str = "") -> Profile | None:
     try:
         before.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            path.replace(before)
+            # A copy: what there is stays until the new file is whole.
+            write_bytes(before, path.read_bytes(), private=True)
         else:
             before.unlink(missing_ok=True)
     except OSError as error:
@@ -244,8 +246,7 @@ class ProfileRecorder:
         """
         if not AudioBlock(samples, self._heard).usable:
             raise AudioError("NaN, infinite or huge samples; no profile can be made of them")
-        for i in range(0, len(samples), PIECE):
-            self._front_end.accept(samples[i : i + PIECE])
+        self._front_end.gather(samples)
         new = self._gate.accept(samples)
         self._speech_chunks += int(np.sum(new >= self._gate.config.threshold))
         self._heard += len(samples)
@@ -294,9 +295,8 @@ class ProfileRecorder:
             ProfileError: there were less than ``least_s`` seconds of speech, or it clipped.
         """
         advice = self.advice()
-        ready = self._front_end.frames_ready
-        moments = self._front_end.moments(ready - 1) if ready else None
-        if self.speech_s < least_s or moments is None or moments.weight == 0:
+        moments = self._front_end.heard
+        if self.speech_s < least_s or moments.weight == 0:
             raise ProfileError(
                 f"only {self.speech_s:.1f} s of speech in {self.heard_s:.0f} s, need "
                 f"{least_s:g}; read on without long pauses" + (f" ({advice})" if advice else "")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_stream.audio.resample import StreamingResampler
+from ser_stream.audio.resample import resampled
 from ser_stream.audio.sources import ArraySource
 from ser_stream.features.normalizer import NormalizerState
 from ser_stream.labels import canonical
@@ -18,7 +18,7 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import Profile
 from ser_stream.profiles import ProfileRecorder
 from ser_stream.stream.listening import Listening, predictions_of
-from ser_stream.types import AudioBlock, Float32, Float64
+from ser_stream.types import Float32, Float64
 from training.data.audio import load_audio, load_span
 from training.data.corpora import Utterance
 from training.data.hearing import Hearing, by_speaker, check_hearing, for_profile, streams
@@ -105,13 +105,10 @@ def figures(heard: Heard, labels: tuple[str, ...]) -> dict[str, Any]:
     for k in np.unique(stretch).tolist():
         own = stretch == k
         one = score(heard.truth[own], heard.predicted[own], len(labels)).as_dict(labels)
-        rows.append({"from_s": EVIDENCE_S[k], "clips": int(own.sum()), **_recalls(one)})
+        recalls = {name: one[name] for name in ("uar", "recall")}
+        rows.append({"from_s": EVIDENCE_S[k], "clips": int(own.sum()), **recalls})
     result["by_evidence"] = rows
     return result
-
-
-def _recalls(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: result[name] for name in ("uar", "recall")}
 
 
 def hear(
@@ -225,7 +222,5 @@ class _Clip:
 
 
 def _resampled(clip: tuple[Float32, int], rate_hz: int) -> Float32:
-    samples, rate = clip
-    resampler = StreamingResampler(rate, rate_hz)
-    head = resampler.push(AudioBlock(samples, 0, False, None)).samples
-    return np.concatenate([head, resampler.flush().samples])
+    blocks = resampled(ArraySource(*clip, block_s=None), rate_hz)
+    return np.concatenate([block.samples for block in blocks])

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import soxr
 
 from ser_stream.errors import ConfigError
-from ser_stream.types import AudioBlock, Float32
+from ser_stream.types import AudioBlock, AudioSource, Float32
 
 # Sampling rates of sound; a damaged header may state any other.
 LEAST_HZ = 1000
 MOST_HZ = 768000
+
+
+def resampled(source: AudioSource, rate_hz: int) -> Iterator[AudioBlock]:
+    """Blocks of a whole source at another rate, what the resampler held back at its end too.
+
+    Raises:
+        AudioError: the source cannot be read.
+    """
+    resampler = StreamingResampler(source.sample_rate_hz, rate_hz)
+    for block in source:
+        yield resampler.push(block)
+    yield resampler.flush()
 
 
 class StreamingResampler:

@@ -232,6 +232,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         view = _View.METER
     else:
         view = _View.PLAIN
+    learnt = True
     asked: list[int] = []
     with contextlib.ExitStack() as after, source:
         # The device is open before the model is read: its first block takes longest to come.
@@ -268,8 +269,7 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
                 session.stop(STOP_S)
                 recorder.close()
                 notices.tell()
-            if options.learn and options.profile is not None:
-                _learn(options.profile, session.engine)
+            learnt = _learn(options.profile if options.learn else None, session.engine)
             for line in summary_lines(timeline, session.snapshot.position_s):
                 echo(line, err=options.jsonl)
         except OSError:
@@ -284,20 +284,29 @@ def _run(source: AudioSource, options: LiveOptions, patient: bool = False) -> No
         echo(f"{session.words.error}; {SOUND_ALONE}", err=True)
     if session.error is not None:
         raise session.error
-    if notices.failed:
+    if notices.failed or not learnt:
         raise typer.Exit(EXIT_ERROR)
 
 
-def _learn(name: str, engine: Engine) -> None:
-    """Keep what was heard of a voice, and tell."""
+def _learn(name: str | None, engine: Engine) -> bool:
+    """Keep what was heard of the voice ``name``, if any, and report it; False if that failed."""
+    from ser_stream.models.profile import ProfileError
     from ser_stream.profiles import MIN_SPEECH_S, learn, today
 
-    if learn(name, engine, today()) is None:
+    if name is None:
+        return True
+    try:
+        voice = learn(name, engine, today())
+    except ProfileError as error:
+        echo(f"error: {error}", err=True)
+        return False
+    if voice is None:
         told = f"{engine.voiced_s:.0f} s of speech, {MIN_SPEECH_S:g} s are needed"
         echo(f"note: nothing was learnt of the voice {name!r}: {told}", err=True)
     else:
         undo = f"ser-stream profiles --unlearn {name}"
         echo(f"note: learnt from {engine.voiced_s:.0f} s of the voice {name!r}; {undo}", err=True)
+    return True
 
 
 class _RecordingNotices:

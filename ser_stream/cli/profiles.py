@@ -9,6 +9,7 @@ import typer
 
 from ser_stream.cli.assembly import open_bundle, recorder_of
 from ser_stream.cli.options import DeviceOption, ModelOption, RateOption
+from ser_stream.entry import EXIT_ERROR
 from ser_stream.errors import ConfigError
 from ser_stream.printable import echo
 
@@ -65,23 +66,32 @@ def profiles(
     ] = None,
 ) -> None:
     """List the voices that are known: profiles, and what was learnt of voices with --learn."""
-    from ser_stream.models.profile import Profile
-    from ser_stream.profiles import list_profiles, list_voices, profile_path, voice_path
+    from ser_stream.models.profile import Profile, ProfileError
+    from ser_stream.profiles import list_known, profile_path, voice_path
     from ser_stream.profiles import unlearn as take_back
 
     if unlearn is not None:
         left = take_back(unlearn)
         echo(f"voice {unlearn!r}: {'as it was before' if left else 'nothing is left'}")
         return
-    read, learnt = list_profiles(), list_voices()
-    for name in sorted({*read, *learnt}):
+    known = list_known()
+    damaged = 0
+    for name in known:
         told = []
-        for known, path, how in ((read, profile_path, "read"), (learnt, voice_path, "learnt")):
-            if name in known:
-                voice = Profile.load(path(name))
+        for path, how in ((profile_path(name), "read"), (voice_path(name), "learnt")):
+            if not path.exists():
+                continue
+            try:
+                voice = Profile.load(path)
                 told.append(f"{how} {voice.created}: {voice.voiced_s:.0f} s")
-        echo(f"{name}  {', '.join(told)}")
-    if not (read or learnt):
+            except ProfileError as error:
+                damaged += 1
+                echo(f"error: {error}", err=True)
+        if told:
+            echo(f"{name}  {', '.join(told)}")
+    if damaged:
+        raise typer.Exit(EXIT_ERROR)
+    if not known:
         echo("no profile yet; make one with ser-stream calibrate", err=True)
 
 

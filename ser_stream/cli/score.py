@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -124,15 +124,15 @@ def score(
             prediction_row(Prediction(0, 0, State.WARMING_UP), meta.labels, meta.sample_rate_hz)
         )
 
-        def by(path: Path) -> dict[str, str | None]:
-            whom = None if speakers is None else speakers.of(path)
-            return {"speaker": whom, "profile": engine.profile_name}
-
         for path in batch:
+            whom = None if speakers is None else speakers.of(path)
+            known_by = {"speaker": whom, "profile": engine.profile_name}
 
-            def write_window(prediction: Prediction, path: Path = path) -> None:
+            def write_window(
+                prediction: Prediction, path: Path = path, known_by: dict[str, Any] = known_by
+            ) -> None:
                 row = prediction_row(prediction, meta.labels, meta.sample_rate_hz)
-                batch.write({"path": str(path), **row, **by(path), "error": None})
+                batch.write({"path": str(path), **row, **known_by, "error": None})
 
             result = score_file(
                 path,
@@ -147,7 +147,7 @@ def score(
             if not windows:
                 batch.write(result.row(meta.labels))
             elif result.error is not None:
-                batch.write({"path": str(path), **no_window, **by(path), "error": result.error})
+                batch.write({"path": str(path), **no_window, **known_by, "error": result.error})
 
 
 def transcribe(

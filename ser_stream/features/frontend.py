@@ -39,6 +39,7 @@ class FrontEnd:
     ) -> None:
         self._extractor = extractor
         self._normalizer = normalizer
+        self._max_samples = max_samples
         self._frames = FrameStream(extractor, capacity, max_samples)
         self._moments = RingBuffer(capacity, normalizer.moments_width, dtype="float64")
 
@@ -56,6 +57,11 @@ class FrontEnd:
         if len(frames):
             self._moments.push(self._normalizer.accept(frames).rows)
         return frames
+
+    def gather(self, samples: Float32) -> None:
+        """Take the next samples, float32 (n,), any number of them, for the statistics alone."""
+        for i in range(0, len(samples), self._max_samples):
+            self.accept(samples[i : i + self._max_samples])
 
     def window(self, first: int, n: int) -> Float32:
         """What the network sees of frames [first, first + n), float32 (frames, features), new.

@@ -266,14 +266,15 @@ class Normalizer:
             frames, self.config, self._frames_per_s, self._loudest_db
         )
         self._loudest_db = float(loudest_db[-1])
-        self._voiced += int(voiced.sum())
+        n_voiced = int(voiced.sum())
+        self._voiced += n_voiced
         own = Moments(rows)
         own.weight[:] = 1.0
         own.level_db[:] = frames.level_db
         np.subtract(frames.features, self._prior_mean, out=own.total)
         np.square(own.total, out=own.square)
         # Each row holds its frame's own evidence, and then all evidence so far.
-        if self._moments[0] + voiced.sum() <= self._memory:
+        if self._moments[0] + n_voiced <= self._memory:
             # Nothing fades yet: a running sum.
             rows[~voiced] = 0.0
             rows[:1] += self._moments

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ser_stream.audio.resample import StreamingResampler
+from ser_stream.audio.resample import resampled
 from ser_stream.audio.sound_file import STANDARD_INPUT, FileSource
 from ser_stream.errors import AudioError, ConfigError, SerStreamError
 from ser_stream.features.frontend import FrontEnd
@@ -23,7 +23,6 @@ from ser_stream.models.bundle import ModelBundle
 from ser_stream.models.profile import check_adapts
 from ser_stream.printable import excerpt
 from ser_stream.tables import file_in_table, table_rows
-from ser_stream.types import Float32
 
 # Names the speaker of a recording; None for one of whom nothing else is known.
 SpeakerOf: TypeAlias = Callable[[Path], str | None]
@@ -64,8 +63,16 @@ def speaker_of(how: str) -> SpeakerOf:
         audio = file_in_table(path.parent, row["path"])
         if audio is None:
             raise ConfigError(f"{path}, line {number}: no file {excerpt(row['path'], 200)}")
-        if row[column]:
-            speakers[audio.resolve()] = row[column]
+        who, known = row[column], speakers.get(audio.resolve())
+        if who and known not in (None, who):
+            raise ConfigError(
+                f"{path}, line {number}: {excerpt(row['path'], 200)} again, of {excerpt(who)}; "
+                f"it was of {excerpt(str(known))}"
+            )
+        if who:
+            speakers[audio.resolve()] = who
+    if not speakers:
+        raise ConfigError(f"{path}: names no speaker of any recording")
     return lambda path: speakers.get(path.resolve())
 
 
@@ -107,27 +114,17 @@ class Speakers:
         sums = None if speaker is None else self._sums.get(speaker)
         return None if sums is None else Moments(np.array(sums, dtype=np.float64) * _UNIT)
 
-    def _heard(self, path: Path) -> Moments | None:
-        source = FileSource(path)
-        rate = self._bundle.meta.sample_rate_hz
+    def _heard(self, path: Path) -> Moments:
         normalizer = self._bundle.make_normalizer(NormalizerState.RUNNING, _FOR_EVER_S)
         front_end = FrontEnd(self._bundle.extractor, normalizer, PIECE, PIECE)
-        resampler = StreamingResampler(source.sample_rate_hz, rate)
-
-        def hear(samples: Float32) -> None:
-            for i in range(0, len(samples), PIECE):
-                front_end.accept(samples[i : i + PIECE])
-
-        for block in source:
+        for block in resampled(FileSource(path), self._bundle.meta.sample_rate_hz):
             if not block.usable:
                 raise AudioError(f"{path}: samples that are not usable")
-            hear(resampler.push(block).samples)
-        hear(resampler.flush().samples)
-        ready = front_end.frames_ready
-        return front_end.moments(ready - 1).copy() if ready else None
+            front_end.gather(block.samples)
+        return front_end.heard
 
-    def _add(self, speaker: str, heard: Moments | None) -> None:
-        if heard is None or heard.weight == 0:
+    def _add(self, speaker: str, heard: Moments) -> None:
+        if heard.weight == 0:
             return
         counted = [round(value) for value in (heard.rows / _UNIT).tolist()]
         known = self._sums.get(speaker, [0] * len(counted))

@@ -80,6 +80,30 @@ def test_it_is_taken_back_a_step_at_a_time(bundle, speech, folder):
         unlearn("ann")
 
 
+def test_what_there_is_stays_if_the_new_cannot_be_written(bundle, speech, folder, monkeypatch):
+    first = learn("ann", heard(bundle, speech[: 12 * RATE_HZ]))
+
+    def full(profile, path):
+        raise ProfileError(f"{path}: cannot write")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Profile, "save", full)
+        with pytest.raises(ProfileError, match="cannot write"):
+            learn("ann", heard(bundle, speech))
+    assert load_voice("ann", bundle) == first
+
+
+def test_a_damaged_voice_does_not_hide_the_others(bundle, speech, folder):
+    learn("ann", heard(bundle, speech))
+    learn("zoe", heard(bundle, speech))
+    voice_path("bob").write_text("{")
+    listed = CliRunner().invoke(app, ["profiles"])
+    assert listed.exit_code == 1
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["ann", "zoe"]
+    (line,) = listed.stderr.splitlines()
+    assert line.startswith(f"error: {voice_path('bob')}: not a profile")
+
+
 def test_too_little_speech_changes_nothing(bundle, speech, folder):
     assert learn("ann", heard(bundle, speech[: 4 * RATE_HZ])) is None
     assert learn("ann", heard(bundle, np.zeros(20 * RATE_HZ, np.float32))) is None
@@ -139,6 +163,16 @@ def test_the_commands_learn_tell_use_and_take_back(tmp_path, speech, folder):
     ]
     assert [r[0]["profile"] for r in rows] == ["", "ann"]
     assert rows[0][0]["angry"] != rows[1][0]["angry"]
+    # Where nothing can be kept, all else is as ever.
+    voice_path("ann").parent.rename(tmp_path / "kept")
+    (tmp_path / "voices").touch()
+    broken = live("--learn")
+    assert broken.returncode == 1
+    assert f"error: {tmp_path / 'voices'}" in broken.stderr
+    assert "heard 33.2 s" in broken.stderr
+    assert broken.stdout.count("\n") == first.stdout.count("\n")
+    (tmp_path / "voices").unlink()
+    (tmp_path / "kept").rename(tmp_path / "voices")
     assert "nothing is left" in run("profiles", "--unlearn", "ann").stdout
     assert "no profile yet" in run("profiles").stderr
     nameless = run("--learn", "--device", "-", "--rate", "16000")

@@ -101,10 +101,16 @@ def test_nothing_stays_for_the_next_recording(bundle, talks):
         ("none.csv", "cannot read"),
         ("table.csv:who", "no column who; its columns: .*path, speaker"),
         ("table.csv", "line 2: no file 'absent.wav'"),
+        ("empty.csv", "empty"),
+        ("header.csv", "names no speaker of any recording"),
+        ("twice.csv", "line 3: 'table.csv' again, of 'bob'; it was of 'ann'"),
     ],
 )
 def test_what_is_no_speaker_is_told(how, told, tmp_path):
     (tmp_path / "table.csv").write_text("path,speaker\nabsent.wav,ann\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "header.csv").write_text("path,speaker\ntable.csv,\n")
+    (tmp_path / "twice.csv").write_text("path,speaker\ntable.csv,ann\ntable.csv,bob\n")
     with pytest.raises(ConfigError, match=told):
         speaker_of(how if how == "speakers" else str(tmp_path / how))
 
